@@ -1,0 +1,218 @@
+"""`kerasnn compare`: the recorded runs side by side, as a table and as a picture of accuracy against cost."""
+
+import math
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kerasnn.analysis.tables import RENDER
+from kerasnn.errors import ConfigError, DataError, suggestion, unknown
+from kerasnn.tracking.store import RUNS, database_file, resolve_uri
+
+METRICS = {
+    "params": "cost/params_total",
+    "flops": "cost/flops",
+    "val_accuracy": "best/val_accuracy",
+    "test_accuracy": "test/accuracy",
+    "train_seconds": "cost/train_seconds",
+    "examples_per_second": "train/examples_per_second",
+}
+"""Columns that are numbers, and the metric behind each."""
+
+COLUMNS = ("name", "model", "data", "seed", *METRICS, "status", "experiment", "started", "run_id")
+"""Every column, in the order of csv and json."""
+
+DESCENDING = ("val_accuracy", "test_accuracy", "examples_per_second", "started")
+"""Sorted with the highest first: more is better, or newer."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `kerasnn compare`."""
+    parser.add_argument("--experiment", metavar="NAME", help="only the runs of this experiment")
+    parser.add_argument(
+        "--where", metavar="EXPR", help="only these, such as \"test_accuracy > 0.9 and model == 'vgg16'\""
+    )
+    parser.add_argument(
+        "--sort", metavar="COLUMN", default="test_accuracy", help=f"one of {', '.join(COLUMNS)} (default test_accuracy)"
+    )
+    parser.add_argument("--format", metavar="FORMAT", default="table", help=f"{', '.join(RENDER)} (default table)")
+    parser.add_argument("--uri", help="tracking store (default: MLFLOW_TRACKING_URI, else SQLite at runs/mlflow.db)")
+    parser.add_argument("--figure", metavar="PATH", help="the scatter's file (default runs/compare.png, with a table)")
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the comparison.
+
+    Raises:
+        ConfigError: an unknown option, column or format, or an expression that cannot be read.
+        DataError: no runs, or none that `--where` leaves.
+    """
+    parser = ArgumentParser(prog="kerasnn compare", description=__doc__)
+    parser.error = _refuse(parser)
+    add_arguments(parser)
+    asked = parser.parse_args(arguments)
+    if asked.format not in RENDER:
+        raise ConfigError(unknown("--format", asked.format, RENDER))
+    _check_column("--sort", asked.sort)
+
+    rows = sort(keep(tabulate(_read(resolve_uri(asked.uri), asked.experiment)), asked.where), asked.sort)
+    print(RENDER[asked.format](rows), end="")
+    path = asked.figure or (f"{RUNS}/compare.png" if asked.format == "table" else None)
+    if path:
+        _draw(rows, Path(path), sys.stdout if asked.format == "table" else sys.stderr)
+    return 0
+
+
+def _read(uri: str, experiment: str | None) -> list[dict]:
+    from kerasnn.tracking.mlflow import read_runs
+    from kerasnn.tracking.writer import left_over, replay
+
+    file = database_file(uri)
+    if file and file.exists():  # Runs whose process died before MLflow had everything belong in the comparison too.
+        for folder in left_over(file.parent):
+            replay(folder)
+    return read_runs(uri, experiment)
+
+
+def _refuse(parser: ArgumentParser) -> Callable[[str], None]:
+    def refuse(message: str) -> None:
+        options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        word = message.rpartition(" ")[2].split("=")[0]
+        hint = f": {suggestion(word, options)}" if message.startswith("unrecognized") else " (see --help)"
+        raise ConfigError(f"{message}{hint}")
+
+    return refuse
+
+
+def tabulate(runs: Sequence[dict]) -> list[dict]:
+    """One row per run, all of `COLUMNS`; the runs that only hold a sweep together are left out.
+
+    Args:
+        runs: as `kerasnn.tracking.mlflow.read_runs` gives them.
+
+    Returns:
+        Dictionaries with exact numbers; None where a run has no such number.
+
+    Raises:
+        DataError: there is no run.
+    """
+    parents = {run["parent"] for run in runs} - {None}
+    rows = [_row(run) for run in runs if run["run_id"] not in parents and run["tags"].get("kerasnn.sweep") != "parent"]
+    if not rows:
+        raise DataError("no runs yet: train something first, such as python -m kerasnn")
+    return rows
+
+
+def _row(run: dict) -> dict:
+    numbers = {column: _number(run["metrics"].get(metric)) for column, metric in METRICS.items()}
+    params = run["params"]
+    seed = params.get("seed", "")
+    facts = {
+        "name": run["name"],
+        "model": params.get("model"),
+        "data": params.get("data"),
+        "seed": int(seed) if seed.isdigit() else None,
+        **numbers,
+        "status": run["status"],
+        "experiment": run["experiment"],
+        "started": _timestamp(run["start_time"]),
+        "run_id": run["run_id"],
+    }
+    return {column: facts[column] for column in COLUMNS}
+
+
+def _number(value: float | None) -> float | int | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() and abs(value) > 1 else float(value)
+
+
+def _timestamp(milliseconds: int | None) -> str | None:
+    from datetime import datetime
+
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().isoformat(timespec="seconds")
+
+
+def keep(rows: list[dict], where: str | None) -> list[dict]:
+    """The rows for which a pandas query over the columns holds; None keeps all.
+
+    Raises:
+        ConfigError: the expression names an unknown column, or cannot be read.
+        DataError: no row is left.
+
+    Example:
+        >>> keep(rows, "test_accuracy > 0.9 and model == 'vgg16'")
+    """
+    if where is None:
+        return rows
+    kept = frame(rows).index[_matches(rows, where)]
+    if kept.empty:
+        raise DataError(f'none of {len(rows)} runs fits --where "{where}"')
+    return [rows[index] for index in kept]
+
+
+def _matches(rows: list[dict], where: str):
+    import ast
+
+    import pandas as pd
+
+    try:
+        names = [node.id for node in ast.walk(ast.parse(where.strip(), mode="eval")) if isinstance(node, ast.Name)]
+    except SyntaxError as error:
+        raise _unreadable(where, error.msg) from error
+    for name in names:
+        _check_column("--where", name)
+    try:
+        answer = frame(rows).eval(where.strip(), engine="python")
+    except Exception as error:
+        raise _unreadable(where, f"{error}") from error
+    if not (isinstance(answer, pd.Series) and answer.dtype == bool):
+        raise _unreadable(where, "it is not true or false for each run")
+    return answer
+
+
+def _unreadable(where: str, why: str) -> ConfigError:
+    why = " ".join(str(why).split())[:120]
+    example = "test_accuracy > 0.9 and model == 'vgg16'"
+    return ConfigError(f'--where "{where}" cannot be read ({why}): write a condition such as "{example}"')
+
+
+def _check_column(option: str, column: str) -> None:
+    if column not in COLUMNS:
+        raise ConfigError(unknown(f"column in {option}", column, COLUMNS))
+
+
+def frame(rows: list[dict]):
+    """The rows as a pandas DataFrame, numbers as float (absent: NaN) and the rest as text."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = [*METRICS, "seed"]
+    table[numbers] = table[numbers].astype(float)
+    texts = [column for column in COLUMNS if column not in numbers]
+    table[texts] = table[texts].astype(object).where(table[texts].notna(), "")
+    return table
+
+
+def sort(rows: list[dict], column: str) -> list[dict]:
+    """The rows by one column: best accuracy, highest speed and newest first, costs and names ascending, gaps last."""
+    present = [row for row in rows if row[column] is not None]
+    absent = [row for row in rows if row[column] is None]
+    return sorted(present, key=lambda row: row[column], reverse=column in DESCENDING) + absent
+
+
+def _draw(rows: list[dict], path: Path, output) -> None:
+    from kerasnn.analysis import figures
+
+    shown = [row for row in rows if row["status"] == "FINISHED" and row["test_accuracy"] is not None and row["params"]]
+    if not shown:
+        print("no finished run with a test accuracy: no scatter drawn", file=output)
+        return
+    try:
+        figures.save(figures.accuracy_against(shown), path)
+    except (OSError, ValueError) as error:  # matplotlib raises ValueError for a file type it does not know.
+        raise ConfigError(f"--figure {path} cannot be written: {error}") from error
+    print(f"accuracy against parameters: {path}", file=output)

@@ -1,0 +1,239 @@
+"""What a network costs: parameters, arithmetic, size, latency and memory.
+
+Convention: one multiply–add (MAC) is 2 FLOPs. Counted are the multiply–adds of convolutions, dense layers and layers
+that declare theirs by a method `macs(input_shape, output_shape)`, per example, forward. Not counted are biases,
+activations, pooling and normalization, as in the usual tables (VGG16 at 224×224: 15.47 GMACs). A layer with weights
+that fits none of these is listed in `Cost.uncounted`, never passed over in silence.
+
+The static numbers are read off the functional graph and need no allocated weight; latency and memory are measured.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import keras
+from keras import layers
+
+from kerasnn.errors import ModelError
+from kerasnn.ranges import Count, Positive
+
+# Layers with weights whose arithmetic the convention leaves out, and look-ups, which multiply nothing.
+FREE = (
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.RMSNormalization,
+    layers.UnitNormalization,
+    layers.Normalization,
+    layers.PReLU,
+    layers.Embedding,
+)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One call of one layer. `macs` is None where the layer has weights and no known rule.
+
+    A layer that is called twice has two rows; its parameters stand in the first.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int | None, ...]
+    params: int
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The static cost of a network.
+
+    Args:
+        params_total: all weights, batch-norm statistics included.
+        params_trainable: those that training changes.
+        macs: multiply–adds per example.
+        weights_mb: size of all weights in their own precision, in 10^6 bytes.
+        uncounted: layers with weights whose arithmetic is unknown; `macs` is then a lower bound.
+    """
+
+    params_total: int
+    params_trainable: int
+    macs: int
+    weights_mb: float
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations per example: two per multiply–add."""
+        return 2 * self.macs
+
+
+def count(model: keras.Model) -> Cost:
+    """Count `model`, which must be functional (or sequential) and need not have allocated weights.
+
+    Raises:
+        ModelError: the model is no graph of layers, or a size in it is unknown.
+
+    Example:
+        >>> count(lenet5((32, 32, 1), 10))
+        Cost(params_total=61706, params_trainable=61706, macs=416520, weights_mb=0.246824, uncounted=())
+    """
+    rows = layer_table(model)
+    return Cost(
+        params_total=_parameters(model.weights),
+        params_trainable=_parameters(model.trainable_weights),
+        macs=sum(row.macs or 0 for row in rows),
+        weights_mb=_megabytes(model.weights),
+        uncounted=tuple(row.name for row in rows if row.macs is None),
+    )
+
+
+def layer_table(model: keras.Model) -> list[LayerCost]:
+    """One row per call of a layer, in order of computation; layers of nested models as "outer/inner".
+
+    Raises:
+        ModelError: the model is no graph of layers, or a size in it is unknown.
+    """
+    rows, seen = [], set()
+    for path, layer, inputs, outputs in _calls(model):
+        params = 0 if id(layer) in seen else _parameters(layer.weights)
+        seen.add(id(layer))
+        rows.append(LayerCost(path, type(layer).__name__, outputs, params, _macs(path, layer, inputs, outputs)))
+    return rows
+
+
+def layer_text(model: keras.Model) -> str:
+    """The layer table as aligned text, with the totals below: what a run folder keeps as its summary."""
+    head = ("layer", "kind", "output", "parameters", "multiply–adds")
+    lines = [head] + [
+        (
+            row.name,
+            row.kind,
+            _shape_text(row.output_shape),
+            f"{row.params:,}",
+            "unknown" if row.macs is None else f"{row.macs:,}",
+        )
+        for row in layer_table(model)
+    ]
+    total = count(model)
+    lines.append(("total", "", "", f"{total.params_total:,}", f"{total.macs:,}"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(
+            cell.ljust(width) if place < 3 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return (
+        "\n".join(
+            [f"{model.name}: {total.params_trainable:,} trainable parameters", "", *(line.rstrip() for line in text)]
+        )
+        + "\n"
+    )
+
+
+def _shape_text(shape: tuple) -> str:
+    """(None, 28, 28, 6) as 28×28×6: the batch is left out."""
+    return "×".join("?" if size is None else str(size) for size in shape[1:])
+
+
+def _calls(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer, tuple, tuple]]:
+    """Every call of a layer in the graph: path, layer, shape of its (first) input, shape of its (first) output."""
+    graph = getattr(model, "_functional", None) or model  # A Sequential keeps its graph inside.
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise ModelError(f"model '{model.name}' is no functional graph, so its arithmetic cannot be counted")
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            layer = node.operation
+            if node.is_input or not isinstance(layer, keras.Layer):
+                continue
+            path = prefix + layer.name
+            inputs, outputs = tuple(node.input_tensors[0].shape), tuple(node.outputs[0].shape)
+            if isinstance(layer, keras.Model):
+                if tuple(layer.inputs[0].shape) != inputs:
+                    raise ModelError(
+                        f"model '{path}' was built for {tuple(layer.inputs[0].shape)} and is called on {inputs}: "
+                        "build it for that shape to count its arithmetic"
+                    )
+                yield from _calls(layer, prefix=f"{path}/")
+            else:
+                yield path, layer, inputs, outputs
+
+
+def _macs(path: str, layer: keras.Layer, inputs: tuple, outputs: tuple) -> int | None:
+    """Multiply–adds of one call; None where the layer has weights and no known rule."""
+    declared = getattr(layer, "macs", None)
+    counted = (layers.Dense, *CONVOLUTIONS, *TRANSPOSED, *SEPARABLE)
+    if declared is None and not isinstance(layer, counted):
+        return 0 if isinstance(layer, FREE) or not layer.weights else None
+    if None in inputs[1:] or None in outputs[1:]:
+        raise ModelError(f"layer '{path}' maps {inputs} to {outputs}: give every size to count its arithmetic")
+    if declared is not None:
+        return int(declared(inputs, outputs))
+    if isinstance(layer, layers.Dense):
+        return math.prod(inputs[1:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, SEPARABLE):
+        kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return _places(layer, outputs) * kernels
+    # A transposed convolution spreads each input place over the output; a plain one gathers each output place.
+    return _places(layer, inputs if isinstance(layer, TRANSPOSED) else outputs) * math.prod(layer.kernel.shape)
+
+
+def _places(layer: keras.Layer, shape: tuple) -> int:
+    """How many positions a feature map of `shape` has."""
+    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+
+
+def _parameters(weights) -> int:
+    """How many numbers the weights hold."""
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def _megabytes(weights) -> float:
+    """Their size in 10^6 bytes."""
+    return sum(math.prod(weight.shape) * _bytes(weight.dtype) for weight in weights) / 1e6
+
+
+def _bytes(dtype: str) -> int:
+    """Bytes of one number, read off the digits of its name: float32 → 4, bfloat16 → 2, bool → 1."""
+    return int("".join(filter(str.isdigit, dtype)) or 8) // 8
+
+
+def measure_latency(model: keras.Model, repeats: Positive = 30, warm_up: Count = 5) -> float:
+    """Median milliseconds of one prediction of one example, after `warm_up` predictions that are not counted.
+
+    Compiled as a graph without XLA, like evaluation on this machine's default; the answer is fetched each time, so
+    that work still queued on a GPU is counted.
+    """
+    import tensorflow as tf
+
+    inputs = [tf.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
+    predict = tf.function(lambda values: model(values, training=False), autograph=False, jit_compile=False)
+    values = inputs[0] if len(inputs) == 1 else inputs
+    seconds = []
+    for _ in range(warm_up + repeats):
+        start = time.perf_counter()
+        for output in keras.tree.flatten(predict(values)):
+            output.numpy()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * median(seconds[warm_up:])
+
+
+def peak_memory_mb() -> float:
+    """The most memory used so far, in 10^6 bytes: of the fullest GPU, or of this process where there is none."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return max(tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

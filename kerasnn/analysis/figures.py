@@ -1,0 +1,314 @@
+"""Pictures of a run: functions from arrays to a matplotlib `Figure`. No pyplot, no screen, no state that is shared.
+
+Colours are Okabe and Ito's, which the colour-blind tell apart; the map of the confusion matrix is even in lightness.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8a8f98", "#24292f"
+
+DPI = 150
+MOST_NUMBERED_CLASSES = 20  # Above it a cell is too small for its count.
+NAME_WIDTH, NAME_HEIGHT = 0.0115, 0.034  # Of a letter and of a line, in fractions of the scatter's axes.
+POINT = 0.016  # The width of a point, in the same.
+MOST_LABELS = 40  # Points of a scatter that are named; of more, only those on the Pareto front are.
+
+
+def save(figure, path: str | Path) -> None:
+    """Writes a figure as PNG (or what the name ends in); folders are made.
+
+    Args:
+        figure: from one of the functions here.
+        path: the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+
+
+def _figure(width: float, height: float):
+    """An empty figure, inches wide and high, that draws without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _tidy(axes, grid: Literal["x", "y", "both"] | None = "y") -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color="#e6e8eb", linewidth=0.8)
+
+
+def curves(history: Mapping[str, Sequence[float]]):
+    """Loss and accuracy by epoch, on the training and the validation split, the best epoch marked.
+
+    Args:
+        history: lists of one number per epoch under `train/loss val/loss train/accuracy val/accuracy`; what is
+            absent is left out, what is not finite leaves a gap.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(9, 3.6)
+    best = _best_epoch(history)
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, colour, style in (("train", BLUE, "--"), ("val", ORANGE, "-")):
+            values = np.asarray(history.get(f"{split}/{quantity}", ()), dtype=float)
+            values[~np.isfinite(values)] = np.nan
+            if not values.size:
+                continue
+            epochs = np.arange(1, len(values) + 1)
+            name = "validation" if split == "val" else "training"
+            marker = "o" if len(values) <= 30 else None
+            axes.plot(epochs, values, style, color=colour, label=name, marker=marker, markersize=3.5, linewidth=1.8)
+            if split == "val" and best and best <= len(values):
+                _mark(axes, best, values[best - 1], quantity)
+        axes.set_title(quantity.capitalize(), loc="left", fontsize=11, color=INK, fontweight="bold")
+        axes.set_xlabel("epoch", color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(y=0.12)
+        _tidy(axes)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _best_epoch(history: Mapping[str, Sequence[float]]) -> int | None:
+    """The epoch of the highest validation accuracy, the first of equals, counted from 1; None where none is known."""
+    values = np.asarray(history.get("val/accuracy", ()), dtype=float)
+    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
+
+
+def _mark(axes, epoch: int, value: float, quantity: str) -> None:
+    axes.axvline(epoch, color=GREY, linewidth=0.8, linestyle=":")
+    axes.plot([epoch], [value], "o", color=ORANGE, markersize=9, markerfacecolor="white", markeredgewidth=2, zorder=5)
+    shown = f"{value:.2%}" if quantity == "accuracy" else f"{value:.4g}"
+    axes.set_title(f"validation {shown} at the best epoch, {epoch}", loc="right", fontsize=9, color=INK)
+
+
+def confusion(matrix: np.ndarray, class_names: Sequence[str]):
+    """The confusion matrix: rows are the true classes, columns the predicted ones, colours the share of the row.
+
+    Args:
+        matrix: counts, `(classes, classes)`.
+        class_names: one per class.
+
+    Returns:
+        A matplotlib Figure; with up to 20 classes each cell shows its count.
+    """
+    from matplotlib.colors import PowerNorm  # The square root lifts rare confusions out of the white.
+
+    matrix = np.asarray(matrix)
+    classes = len(matrix)
+    side = min(max(4.2, 1.8 + 0.42 * classes), 13)
+    figure = _figure(side + 0.8, side)
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    size = 9 if classes <= 20 else max(4.5, 260 / classes)
+    long = max((len(str(name)) for name in class_names), default=0) > 3
+    axes.set_xticks(range(classes), class_names, rotation=90 if long else 0, fontsize=size)
+    axes.set_yticks(range(classes), class_names, fontsize=size)
+    axes.tick_params(length=0, colors=INK)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true", color=INK)
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    axes.set_title(f"{right:,} of {total:,} right ({right / max(total, 1):.2%})", loc="left", fontsize=11, color=INK)
+    for side_name in axes.spines:
+        axes.spines[side_name].set_visible(False)
+    if classes <= MOST_NUMBERED_CLASSES:
+        _number(axes, matrix, shares)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8, aspect=35).outline.set_visible(False)
+    return figure
+
+
+def _number(axes, matrix: np.ndarray, shares: np.ndarray) -> None:
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if shares[row, column] > 0.3 else INK
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=7.5, color=colour)
+
+
+def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int | None = None):
+    """Pictures side by side, each with its title.
+
+    Args:
+        images: `(count, height, width, channels)`, uint8, or float in [0, 1]; one channel is shown in grey.
+        titles: one per picture, or none; a line break makes a second line.
+        columns: per row; by default an even number that makes the grid about square.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    images = np.asarray(images)
+    columns = columns or min(len(images), 2 * math.ceil(math.sqrt(len(images)) / 2)) or 1
+    rows = math.ceil(len(images) / columns) or 1
+    lines = max((str(title).count("\n") + 1 for title in titles), default=0)
+    figure = _figure(1.7 * columns, (1.7 + 0.16 * lines) * rows)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if index < len(images):
+            _show(axes, images[index])
+        if index < len(titles):
+            axes.set_title(_short(titles[index]), fontsize=8.5, color=INK, pad=3)
+    return figure
+
+
+def _show(axes, image: np.ndarray) -> None:
+    if image.dtype != np.uint8:
+        image = np.clip(np.nan_to_num(image.astype(float)), 0, 1)
+    grey = image.shape[-1] == 1
+    top = 255 if image.dtype == np.uint8 else 1
+    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=top)
+
+
+def _short(title: str, most: int = 24) -> str:
+    return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in str(title).split("\n"))
+
+
+def worst_mistakes(
+    images: np.ndarray,
+    labels: Sequence[int],
+    predicted: Sequence[int],
+    confidence: Sequence[float],
+    class_names: Sequence[str],
+):
+    """The mistakes that the network was surest of, in the order given: what it saw, what it said, what is true.
+
+    Args:
+        images: `(count, height, width, channels)`, uint8, or float in [0, 1].
+        labels: the true class of each.
+        predicted: the class that the network chose.
+        confidence: the probability that it gave to it.
+        class_names: one per class.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    titles = [
+        f"{class_names[said]} {sure:.0%}\ntrue: {class_names[true]}"
+        for true, said, sure in zip(labels, predicted, confidence, strict=True)
+    ]
+    return image_grid(images, titles)
+
+
+def accuracy_against(rows: Sequence[Mapping[str, object]], x: Literal["params", "flops", "train_seconds"] = "params"):
+    """Test accuracy against what it costs, one point per run, the best for their cost joined by a line.
+
+    Args:
+        rows: with `model` (or `name`), `test_accuracy` and the cost under the name `x`; a row without both is left out.
+        x: the cost, drawn on a logarithmic axis.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    labels = {"params": "parameters", "flops": "FLOPs per example", "train_seconds": "seconds of training"}
+    points = [row for row in rows if _is_number(row.get("test_accuracy")) and _is_number(row.get(x)) and row[x] > 0]
+    costs, accuracies = ([float(row[key]) for row in points] for key in (x, "test_accuracy"))
+    figure = _figure(8, 5)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.set_xlabel(labels.get(x, x), color=INK)
+    axes.set_ylabel("test accuracy", color=INK)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    _tidy(axes, "both")
+    if not points:
+        axes.text(0.5, 0.5, "no finished run to show", transform=axes.transAxes, ha="center", color=GREY)
+        return figure
+    front = pareto_front(costs, accuracies)
+    if len(front) > 1:
+        line = [costs[i] for i in front], [accuracies[i] for i in front]
+        axes.step(*line, where="post", color=ORANGE, linewidth=1.4, alpha=0.8, label="best for its cost")
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
+    colours = [ORANGE if index in front else BLUE for index in range(len(points))]
+    axes.scatter(costs, accuracies, s=46, c=colours, edgecolors="white", linewidths=0.8, zorder=3)
+    axes.margins(x=0.14, y=0.14)
+    _name_points(axes, points, costs, accuracies, front)
+    return figure
+
+
+def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats in accuracy at the same or a lower cost, cheapest first.
+
+    Example:
+        >>> pareto_front([1, 2, 3], [0.9, 0.8, 0.95])
+        [0, 2]
+    """
+    front, best = [], -math.inf
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracies[i])):
+        if accuracies[index] > best:
+            front.append(index)
+            best = accuracies[index]
+    return front
+
+
+def _name_points(axes, points, costs, accuracies, front: list[int]) -> None:
+    """Writes each name beside its point, in the first place that is free; far ones get a line to their point."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_ylim()
+    left, right = (math.log10(limit) for limit in axes.get_xlim())
+    places = [
+        ((math.log10(x) - left) / (right - left), (y - low) / (high - low))
+        for x, y in zip(costs, accuracies, strict=True)
+    ]
+    taken = [(across - POINT / 2, up, POINT) for across, up in places]
+    for index in sorted(range(len(points)), key=lambda i: (i not in front, -accuracies[i])):
+        if len(points) > MOST_LABELS and index not in front:
+            continue
+        name = str(points[index].get("model") or points[index].get("name"))
+        across, up = places[index]
+        place = _place(taken, across, up, NAME_WIDTH * len(name))
+        if place is None:
+            continue
+        taken.append((*place, NAME_WIDTH * len(name)))
+        far = abs(place[1] - up) > 1.5 * NAME_HEIGHT
+        axes.annotate(
+            name,
+            (across, up),
+            place,
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            fontsize=8.5,
+            va="center",
+            color=INK,
+            zorder=4,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 4} if far else None,
+        )
+
+
+def _place(taken: list[tuple[float, float, float]], across: float, up: float, width: float):
+    """Where a name may start, in fractions of the axes: left above its point by preference, where no line runs."""
+    for step in (1, -1, 2, -2, 3, -3, 4, -4):
+        for start in (across - 0.008 - width, across + 0.008):
+            place = start, up + step * NAME_HEIGHT
+            if 0.005 < start < 0.995 - width and 0.02 < place[1] < 0.98 and _free(taken, *place, width):
+                return place
+    return None
+
+
+def _free(taken: list[tuple[float, float, float]], start: float, height: float, width: float) -> bool:
+    return all(
+        abs(height - other) >= 0.95 * NAME_HEIGHT or start >= begin + wide or begin >= start + width
+        for begin, other, wide in taken
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)

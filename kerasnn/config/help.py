@@ -1,0 +1,56 @@
+"""The text of `python -m kerasnn --help`: what can be chosen, the keys of the fixed sections, examples."""
+
+from dataclasses import fields
+from textwrap import fill
+
+from kerasnn.config import schema
+from kerasnn.config.compose import groups
+
+EXAMPLES = """\
+  python -m kerasnn                                    LeNet-5 on digits, offline
+  python -m kerasnn model=vgg16 data=cifar10           VGG-16 on CIFAR-10
+  python -m kerasnn model=mlp trainer.epochs=5 seed=1  any key can be set
+  python -m kerasnn augment=[flip_crop,colour]         presets compose
+  python -m kerasnn -m model=lenet5,vgg11 seed=0,1,2   a sweep: every combination
+  python -m kerasnn compare --sort test_accuracy       the runs side by side
+  python -m kerasnn ui                                 the runs in MLflow's UI"""
+
+OPTIONS = """\
+  -m, --multirun      run every combination of comma-separated values
+  -c, --cfg job       print the composed config and stop
+  -cd, --config-dir   a further folder of YAML files (./conf is found by itself)
+  -sc install=bash    print shell completion: eval "$(kerasnn -sc install=bash)"
+  --hydra-help        Hydra's own options"""
+
+
+def help_text() -> str:
+    """What a user can type, within 80 columns."""
+    choices = {group: names for group, names in groups().items() if names}
+    return "\n\n".join(
+        [
+            "kerasnn compares neural-network architectures honestly.",
+            "usage: python -m kerasnn [train] [group=choice ...] [key=value ...]\n"
+            "       python -m kerasnn compare | ui [--help]",
+            "Groups and choices:\n" + "\n".join(_row(group, " ".join(names)) for group, names in choices.items()),
+            "Keys, with their defaults (--cfg job shows all):\n" + "\n".join(map(_keys, _sections())),
+            f"Examples:\n{EXAMPLES}",
+            f"Options:\n{OPTIONS}",
+        ]
+    )
+
+
+def _sections() -> list[str]:
+    return ["", *schema.FIXED]
+
+
+def _keys(section: str) -> str:
+    dataclass = schema.FIXED.get(section, schema.General)
+    return _row(section, " ".join(f"{field.name}={_shown(field.default)}" for field in fields(dataclass)))
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _row(head: str, text: str) -> str:
+    return fill(text, 79, initial_indent=f"  {head:<11}", subsequent_indent=" " * 13, break_on_hyphens=False)

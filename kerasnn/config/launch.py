@@ -1,0 +1,207 @@
+"""`kerasnn train`: checks every cell of what was asked for, then lets Hydra launch one job or a sweep."""
+
+import logging
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from kerasnn.config.compose import (
+    VERSION_BASE,
+    RunConfig,
+    changed_values,
+    choices_of,
+    compose,
+    compose_plain,
+    conf_dir,
+    open_overrides,
+    readable,
+    register_schema,
+    search_path_override,
+    strict,
+)
+from kerasnn.config.help import help_text
+from kerasnn.errors import ConfigError
+from kerasnn.tracking.store import resolve_uri
+from kerasnn.training.lean_import import import_keras
+
+if TYPE_CHECKING:
+    from kerasnn.training.result import Result
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Trains what the overrides describe; `--help`, `--cfg job` and shell completion answer without training."""
+    asked = _parse(arguments)
+    if asked.help:
+        print(help_text())
+        return 0
+    if not asked.shell_completion and not asked.hydra_help:
+        _check(asked)
+    return _launch(arguments, asked)
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser: ArgumentParser = get_args_parser()
+    parser.error = _refuse  # argparse would print a page of usage.
+    return parser.parse_intermixed_args(arguments)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; values are set as key=value, such as trainer.epochs=3 (see --help)")
+
+
+def parse_overrides(overrides: list[str]) -> list[Override]:
+    """Hydra's reading of `key=value` words.
+
+    Raises:
+        ConfigError: a word that is none.
+    """
+    parsed = []
+    for override in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([override])
+        except HydraException as error:
+            raise ConfigError(f"'{override}' is not an override: write key=value, quoting values with spaces") from error
+    return parsed
+
+
+def _check(asked: Namespace) -> None:
+    """Composes every cell before any is launched, so that a typo in the last costs no hour of the first."""
+    parsed = parse_overrides(asked.overrides)
+    sweeping = [override for override in parsed if override.is_sweep_override()]
+    if sweeping and not asked.multirun:
+        word = sweeping[0].input_line
+        raise ConfigError(f"'{word}' gives several values: add -m to run them all, or quote a list as key=[a,b]")
+    for cell in _cells(parsed):
+        config = compose(cell)
+        resolve_uri(config.tracking.uri)
+        if config.trainer.batch_size % (config.strategy.devices or 1):
+            raise _uneven(config.trainer.batch_size, config.strategy.devices)
+
+
+def _uneven(batch_size: int, devices: int) -> ConfigError:
+    below = max(batch_size // devices, 1) * devices
+    return ConfigError(
+        f"trainer.batch_size={batch_size} cannot be shared by strategy.devices={devices}: take {below} or {below + devices}"
+    )
+
+
+def _cells(parsed: list[Override]) -> list[list[str]]:
+    """The overrides of every cell; sweeps that only a search can expand (`interval(0,1)`) are left to it."""
+    fixed = [o for o in parsed if not (o.is_sweep_override() and not o.is_discrete_sweep())]
+    return BasicSweeper.split_arguments(fixed, max_batch_size=None)[0]
+
+
+def _launch(arguments: list[str], asked: Namespace) -> int:
+    register_schema()
+    flags = [word for word in arguments if word not in asked.overrides]
+    overrides = [*open_overrides(asked.overrides), *search_path_override()]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
+    try:
+        if asked.multirun and not asked.cfg:
+            return _sweep(flags, overrides)
+        _hydra(flags, overrides, _train)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise readable(error) from error
+    return 0
+
+
+def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], Any]) -> None:
+    sys.argv = [sys.argv[0], *flags, *overrides]
+    hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name="config")(task)()
+
+
+def _sweep(flags: list[str], overrides: list[str]) -> int:
+    """Every cell, one after the other; one that fails is reported and does not stop the rest."""
+    from kerasnn.tracking.sweep import open_sweep
+
+    plain = [word for word in overrides if not parse_overrides([word])[0].is_sweep_override()]
+    composed = compose_plain(plain)
+    folder = Path(composed.hydra.sweep.dir).absolute()
+    varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
+    config = strict(composed, choices_of(composed))
+    sweep = open_sweep(folder, varying, config.tracking)
+    status = "FAILED"
+    try:
+        _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], _train_cell)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        failed = sweep.finish(status)
+    return 1 if failed else 0
+
+
+def _train_cell(composed: DictConfig) -> float | None:
+    """A cell of a sweep: its failure is written down, and the next cell runs."""
+    try:
+        return _train(composed)
+    except Exception as error:
+        log.error("%s failed: %s", HydraConfig.get().job.override_dirname, error)
+        return None
+
+
+def _train(composed: DictConfig) -> float:
+    """Hydra's task: one run; returns what a search maximises, the best validation accuracy."""
+    from kerasnn.tracking.environment import environment_tags
+    from kerasnn.tracking.spool import open_tracker
+    from kerasnn.tracking.sweep import child_name
+
+    hydra_config = HydraConfig.get()
+    config = strict(composed, choices_of(HydraConfig.instance().cfg))
+    folder = Path(hydra_config.runtime.output_dir)
+    sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None
+    tracker = open_tracker(config.tracking.backend, config.tracking.uri, folder)
+    name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
+    tags = {**environment_tags(), "hash.config": config.digest}
+    tracker.start(name, config.tracking.experiment, tags, params(config), str(sweep) if sweep else None)
+    # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
+    import_keras()
+    from kerasnn.training.run import run
+
+    result = run(config, tracker, folder)
+    print(_closing_lines(result, folder))
+    return result.metrics["best/val_accuracy"]
+
+
+def params(config: RunConfig) -> dict[str, Any]:
+    """What MLflow shows as a run's parameters: the choices, what every comparison asks for, and all that was changed."""
+    asked_for = {
+        "seed": config.seed,
+        "trainer.epochs": config.trainer.epochs,
+        "trainer.batch_size": config.trainer.batch_size,
+        "optimizer.learning_rate": config.optimizer.arguments["learning_rate"],
+    }
+    hidden = {"name", "tracking.uri", "tracking.experiment"}
+    changed = {key: value for key, value in changed_values(config).items() if key not in hidden}
+    return {**config.choices, **asked_for, **changed}
+
+
+def _closing_lines(result: "Result", folder: Path) -> str:
+    metrics = result.metrics
+    place = os.path.relpath(folder)
+    return "\n".join(
+        [
+            f"{result.name}: test accuracy {metrics['test/accuracy']:.4f}, best validation accuracy "
+            f"{metrics['best/val_accuracy']:.4f} in epoch {metrics['best/epoch']:.0f}, "
+            f"{metrics['cost/train_seconds']:.1f} s of training",
+            f"  {place}/figures  pictures; result.json and checkpoints beside them",
+            "  python -m kerasnn compare    all runs side by side;  python -m kerasnn ui    in MLflow's UI",
+        ]
+    )

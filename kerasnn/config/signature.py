@@ -1,0 +1,174 @@
+"""Reads the signature of a `_target_` from its source, so that a config is checked before TensorFlow is imported.
+
+Only definitions inside the allowed packages are found: names that a module merely imported from elsewhere (`os`,
+`subprocess`) do not resolve, so a config from a stranger cannot reach them.
+"""
+
+import ast
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kerasnn import ranges
+from kerasnn.errors import ConfigError, suggestion
+
+ALLOWED = (
+    "kerasnn.",
+    "keras.applications.",
+    "keras.callbacks.",
+    "keras.initializers.",
+    "keras.layers.",
+    "keras.optimizers.",
+    "keras.regularizers.",
+    "keras_cv.layers.",
+)
+"""Where a `_target_` may point. Other parts of Keras load files and fetch addresses, so they stay out of reach."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument: its annotation (Any where the source has none) and whether a value must be given."""
+
+    annotation: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Where a target is defined, and what it takes."""
+
+    module: str
+    name: str
+    parameters: dict[str, Parameter]
+
+
+@cache
+def signature(target: str) -> Signature:
+    """The signature of a dotted name such as `kerasnn.models.vgg.vgg`.
+
+    Raises:
+        ConfigError: the name lies outside the allowed packages, or nothing is defined there.
+    """
+    if not target.startswith(ALLOWED):
+        raise ConfigError(f"_target_ '{target}' is not allowed: a target must start with {', '.join(ALLOWED)}")
+    module, _, name = target.rpartition(".")
+    found = _find(module, name)
+    if found is None:
+        raise ConfigError(_not_found(target, module, name))
+    module, node = found
+    return Signature(module, node.name, _parameters(module, node))
+
+
+def _not_found(target: str, module: str, name: str) -> str:
+    path = _file(module)
+    if path is None:
+        return f"_target_ '{target}' does not exist: there is no module '{module}'"
+    public = [item for item in _names(path) if not item.startswith("_")]
+    return f"_target_ '{target}' does not exist: {suggestion(name, public)}"
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module, found without importing its parents."""
+    root, *rest = module.split(".")
+    spec = find_spec(root)
+    if spec is None or spec.origin is None:
+        return None
+    # keras-cv appends its folder `api` to its own search path, which only an import would run.
+    paths = [folder.joinpath(*rest) for folder in (Path(spec.origin).parent, Path(spec.origin).parent / "api")]
+    files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _names(path: Path) -> list[str]:
+    names = []
+    for node in _tree(path).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.ImportFrom) and path.name == "__init__.py":  # A package's list of its own.
+            names += [alias.asname or alias.name for alias in node.names]
+    return names
+
+
+def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] | None:
+    """The definition of `name` in `module`, followed through `from x import name`, never out of its own package."""
+    path = _file(module)
+    if path is None:
+        return None
+    for node in _tree(path).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return module, node
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == module.split(".")[0]:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _find(node.module, alias.name)
+    return None
+
+
+def _parameters(module: str, node: ast.ClassDef | ast.FunctionDef) -> dict[str, Parameter]:
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(module, node.args)
+    constructor = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    if constructor is None and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return _inherited(module, node) | _fields(module, node)
+    own = _arguments(module, constructor.args) if constructor else {}
+    own.pop("self", None)
+    takes_more = constructor is None or constructor.args.kwarg
+    return own | {k: v for k, v in _inherited(module, node).items() if k not in own} if takes_more else own
+
+
+def _inherited(module: str, node: ast.ClassDef) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for base in node.bases:
+        found = _find(module, base.id) if isinstance(base, ast.Name) else None
+        if found:
+            parameters |= {k: Parameter(p.annotation, False) for k, p in _parameters(*found).items()}
+    return parameters
+
+
+def _arguments(module: str, arguments: ast.arguments) -> dict[str, Parameter]:
+    positional = arguments.posonlyargs + arguments.args
+    without_default = len(positional) - len(arguments.defaults)
+    required = [i < without_default for i in range(len(positional))] + [d is None for d in arguments.kw_defaults]
+    return {
+        argument.arg: Parameter(_evaluate(module, argument.annotation), needed)
+        for argument, needed in zip(positional + arguments.kwonlyargs, required, strict=True)
+    }
+
+
+def _fields(module: str, node: ast.ClassDef) -> dict[str, Parameter]:
+    return {
+        field.target.id: Parameter(_evaluate(module, field.annotation), field.value is None)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+
+
+def _evaluate(module: str, annotation: ast.expr | None) -> Any:
+    """The annotation as a type, or Any where it names something that only an import could tell."""
+    if annotation is None or not module.startswith("kerasnn."):
+        return Any
+    names = {**vars(typing), **vars(ranges), "Sequence": Sequence, "Callable": Callable, "dict": dict}
+    try:
+        return eval(ast.unparse(annotation), {**_aliases(module, names), **names})
+    except (NameError, AttributeError, TypeError):
+        return Any
+
+
+def _aliases(module: str, names: dict[str, Any]) -> dict[str, Any]:
+    """The type aliases of a module, such as `Resize = Literal["pad", "stretch"]`."""
+    aliases = {}
+    for node in _tree(_file(module)).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated[")):
+            aliases[node.targets[0].id] = eval(ast.unparse(node.value), dict(names))
+    return aliases
+
+

@@ -1,0 +1,57 @@
+"""Where runs are recorded: the tracking URI that holds, and the folders that go with it. Imports no MLflow."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kerasnn.errors import ConfigError
+
+RUNS = "runs"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https", "databricks")
+
+
+def resolve_uri(given: str | None = None, runs: str | Path = RUNS) -> str:
+    """The tracking URI: what was given, else `MLFLOW_TRACKING_URI`, else SQLite at `<runs>/mlflow.db`, made absolute.
+
+    Raises:
+        ConfigError: a folder or `file:` URI, which MLflow no longer opens, or an unknown kind of store.
+
+    Example:
+        >>> resolve_uri("sqlite:///runs/mlflow.db")
+        'sqlite:////home/ada/kerasnn/runs/mlflow.db'
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(runs).absolute() / 'mlflow.db'}"
+    name = "tracking.uri" if given else "MLFLOW_TRACKING_URI"
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme == "sqlite":
+        return _absolute_sqlite(uri, name)
+    if scheme in ("", "file"):
+        raise ConfigError(
+            f"{name}='{uri}' is a folder, and MLflow no longer keeps runs in folders: use a database such as "
+            f"sqlite:///{RUNS}/mlflow.db or a server such as http://127.0.0.1:5000"
+        )
+    if scheme not in DATABASES + SERVERS and uri != "databricks":
+        known = ", ".join(f"{known}://" for known in (*DATABASES, "http", "https", "databricks"))
+        raise ConfigError(f"{name}='{uri}' is no tracking store: it starts with '{scheme}:', allowed are {known}")
+    return uri
+
+
+def _absolute_sqlite(uri: str, name: str) -> str:
+    path = uri.split("?")[0].removeprefix("sqlite:///")
+    if "://" in path or path in ("", ":memory:"):
+        raise ConfigError(
+            f"{name}='{uri}' names no file: write sqlite:///{RUNS}/mlflow.db (three slashes, then the path)"
+        )
+    return f"sqlite:///{Path(path).expanduser().absolute()}"
+
+
+def database_file(uri: str) -> Path | None:
+    """The SQLite file behind a resolved URI, None for any other store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:") else None
+
+
+def artifact_root(uri: str, runs: str | Path = RUNS) -> Path:
+    """Where artifacts go: beside the SQLite file, or `<runs>/artifacts` for other databases. A server ignores it."""
+    file = database_file(uri)
+    return (file.parent if file else Path(runs).absolute()) / "artifacts"

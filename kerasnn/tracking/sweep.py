@@ -1,0 +1,235 @@
+"""A sweep in the record: a parent run that holds its children together, and says at the end how they came out.
+
+The sweep's folder is what children know it by, so that another process may run them: it holds `sweep.json`
+and, as every run folder does, the journal and state of the run, here the parent's.
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kerasnn.tracking.environment import environment_tags
+from kerasnn.tracking.spool import open_tracker
+from kerasnn.tracking.tracker import Status, Tracker
+
+SWEEP = "sweep.json"
+TABLE = "sweep.csv"
+MEANS = "sweep_means.csv"
+
+SUMMARISED = ("test/accuracy", "test/loss", "best/val_accuracy", "cost/train_seconds")
+"""The numbers whose mean and standard deviation over seeds are recorded."""
+
+
+class TrackingOptions(Protocol):
+    """Where the record goes: the `tracking` section of a config."""
+
+    backend: str
+    uri: str | None
+    experiment: str
+
+
+@dataclass
+class Child:
+    """How one run of a sweep came out."""
+
+    folder: Path
+    varied: dict[str, str]
+    name: str = ""
+    status: str = "FAILED"
+    metrics: dict[str, float] = field(default_factory=dict)
+    run_id: str | None = None
+
+
+class Sweep:
+    """An open sweep; `finish` closes it.
+
+    Args:
+        folder: the sweep's folder, which holds one folder per child.
+        varying: the keys that differ between children, such as `("model", "seed")`.
+        tracker: the parent's own, already started.
+    """
+
+    def __init__(self, folder: Path, varying: Sequence[str], tracker: Tracker):
+        self.folder = folder
+        self.varying = tuple(varying)
+        self.tracker = tracker
+
+    def finish(self, status: Status = "FINISHED") -> int:
+        """Sums up the children, leaves `sweep.csv`, and closes the parent's run.
+
+        Returns:
+            How many children did not finish.
+        """
+        children = self.children()
+        counts = {"FINISHED": 0, "FAILED": 0, "KILLED": 0}
+        for child in children:
+            counts[child.status] = counts.get(child.status, 0) + 1
+        self.tracker.metrics({f"children/{name.lower()}": count for name, count in counts.items()})
+        self.tracker.tags({f"sweep.{key}": self._values(children, key) for key in self.varying})
+        self._best(children)
+        self._table(children)
+        self._means(children)
+        self.tracker.finish(status)
+        return len(children) - counts["FINISHED"]
+
+    def children(self) -> list[Child]:
+        """The runs below the folder, in the order in which they were started."""
+        known = ("result.json", "tracking.jsonl", ".hydra")
+        folders = [path for path in self.folder.iterdir() if any((path / name).exists() for name in known)]
+        return [_read_child(path, self.varying) for path in sorted(folders, key=_by_number)]
+
+    def _values(self, children: list[Child], key: str) -> str:
+        return ", ".join(dict.fromkeys(child.varied.get(key, "") for child in children))
+
+    def _best(self, children: list[Child]) -> None:
+        finished = [child for child in children if child.status == "FINISHED" and "test/accuracy" in child.metrics]
+        if finished:
+            best = max(finished, key=lambda child: child.metrics["test/accuracy"])
+            self.tracker.metrics({"best/test_accuracy": best.metrics["test/accuracy"]})
+            self.tracker.tags(
+                {"best.child": best.name, "best.run_id": best.run_id or "", "best.folder": best.folder.name}
+            )
+
+    def _table(self, children: list[Child]) -> None:
+        names = sorted({name for child in children for name in child.metrics})
+        rows = [
+            {"run": child.name, **child.varied, "status": child.status, **child.metrics}
+            | {"run_id": child.run_id, "folder": child.folder.name}
+            for child in children
+        ]
+        self._write(TABLE, ["run", *self.varying, "status", *names, "run_id", "folder"], rows)
+
+    def _means(self, children: list[Child]) -> None:
+        """Mean, sample standard deviation and number over seeds, where several seeds ran of the same thing."""
+        groups: dict[tuple[str, ...], list[Child]] = {}
+        keys = [key for key in self.varying if key != "seed"]
+        for child in children:
+            if child.status == "FINISHED":
+                groups.setdefault(tuple(child.varied.get(key, "") for key in keys), []).append(child)
+        if "seed" not in self.varying or max(map(len, groups.values()), default=0) < 2:
+            return
+        rows = []
+        for values, members in groups.items():
+            row = _statistics(members)
+            rows.append({**dict(zip(keys, values, strict=True)), **row})
+            prefix = metric_name(" ".join(values)) + "/" if len(groups) > 1 else ""
+            self.tracker.metrics({f"{prefix}{name}": number for name, number in row.items()})
+        columns = [f"{name}/{kind}" for name in SUMMARISED for kind in ("mean", "std", "n")]
+        self._write(MEANS, [*keys, *(name for name in columns if any(name in row for row in rows))], rows)
+
+    def _write(self, name: str, columns: Sequence[str], rows: Iterable[dict]) -> None:
+        path = self.folder / name
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        self.tracker.artifact(path)
+
+
+def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOptions) -> Sweep:
+    """Starts a sweep's own run, before its first child.
+
+    Args:
+        folder: the sweep's folder; it is made.
+        varying: the keys that differ between children, such as `["model", "seed"]`.
+        tracking: where the record goes.
+
+    Example:
+        >>> sweep = open_sweep("runs/sweep", ["model", "seed"], config.tracking)
+        >>> ...  # each child: tracker.start(child_name(folder, overrides), …, parent="runs/sweep")
+        >>> sweep.finish()
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    varying = list(dict.fromkeys(key.lstrip("+~") for key in varying))
+    (folder / SWEEP).write_text(json.dumps({"varying": varying, "experiment": tracking.experiment}, indent=2) + "\n")
+    tracker = open_tracker(tracking.backend, tracking.uri, folder)
+    name = f"sweep of {', '.join(varying) or 'one run'}"
+    tags = {**environment_tags(), "kerasnn.sweep": "parent"}
+    tracker.start(name, tracking.experiment, tags, {"sweep": ", ".join(varying)})
+    return Sweep(folder, varying, tracker)
+
+
+def child_name(folder: str | Path, overrides: Sequence[str]) -> str:
+    """A child's name: what varies, such as "model=vgg16 seed=3".
+
+    Args:
+        folder: the sweep's folder.
+        overrides: what the child was started with, such as `["model=vgg16", "seed=3", "trainer.epochs=2"]`.
+    """
+    try:
+        varying = json.loads((Path(folder) / SWEEP).read_text())["varying"]
+    except (OSError, ValueError, KeyError):  # Started by something else than `open_sweep`: all is named.
+        varying = None
+    given = _pairs(overrides)
+    return " ".join(f"{key}={value}" for key, value in given.items() if varying is None or key in varying)
+
+
+def metric_name(text: str) -> str:
+    """`text` with what MLflow does not allow in a metric's name replaced by an underscore."""
+    return re.sub(r"[^\w.\- :]", "_", text)
+
+
+def _pairs(overrides: Iterable[str]) -> dict[str, str]:
+    pairs = (word.lstrip("+~").partition("=") for word in overrides)
+    return {key: value for key, sign, value in pairs if sign}
+
+
+def _read_child(folder: Path, varying: Sequence[str]) -> Child:
+    result = _read_result(folder)
+    given = {**_recorded(folder), **_overrides(folder)}
+    varied = {key: str(given.get(key, "")) for key in varying}
+    name = result.get("name") or folder.name
+    child = Child(folder, varied, " ".join(f"{key}={value}" for key, value in varied.items()) or name)
+    child.status = result.get("status") or "FAILED"
+    child.metrics = {key: value for key, value in (result.get("metrics") or {}).items() if value is not None}
+    child.run_id = result.get("run_id")
+    return child
+
+
+def _read_result(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # It ended before it had anything to say.
+        return {}
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """The parameters that the child told its tracker."""
+    try:
+        with open(folder / "tracking.jsonl", encoding="utf-8") as file:
+            return json.loads(file.readline()).get("params", {})
+    except (OSError, ValueError):
+        return {}
+
+
+def _overrides(folder: Path) -> dict[str, str]:
+    """What Hydra says that the child was started with: lines such as `- model=vgg16`."""
+    try:
+        lines = (folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return _pairs(line.removeprefix("- ").strip("'\"") for line in lines)
+
+
+def _statistics(children: list[Child]) -> dict[str, float]:
+    numbers = {}
+    for name in SUMMARISED:
+        values = [child.metrics[name] for child in children if name in child.metrics]
+        if not values:
+            continue
+        mean = math.fsum(values) / len(values)
+        numbers[f"{name}/mean"] = mean
+        if len(values) > 1:
+            numbers[f"{name}/std"] = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        numbers[f"{name}/n"] = len(values)
+    return numbers
+
+
+def _by_number(folder: Path) -> tuple[int, str]:
+    return (int(folder.name), "") if folder.name.isdigit() else (10**9, folder.name)

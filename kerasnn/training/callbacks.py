@@ -1,0 +1,221 @@
+"""Callbacks that Keras lacks: the record of each epoch, best and last checkpoint, progress, stop on NaN."""
+
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kerasnn.errors import TrainingError
+from kerasnn.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # Reading the loss waits for the device; twice a second costs nothing and misses nothing.
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """Writes `train/loss val/accuracy …`, the learning rate and the examples per second of every epoch.
+
+    Args:
+        tracker: where the record goes.
+        batch_size: examples per step.
+
+    `history` maps each metric to its values by epoch.
+    """
+
+    def __init__(self, tracker: Tracker, batch_size: int):
+        super().__init__()
+        self.tracker = tracker
+        self.batch_size = batch_size
+        self.history: dict[str, list[float]] = {}
+        self._begun = self._ended = 0.0
+        self._steps = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun = time.perf_counter()
+        self._ended = 0.0
+        self._steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self._steps == 1 and not self.history:
+            # The first step of a training traces and compiles it: it says nothing about speed.
+            self._begun = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self._end_of_training()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end_of_training()
+        timed = self._steps if self.history else self._steps - 1
+        record = {_slashed(key): float(value) for key, value in (logs or {}).items()}
+        record["train/learning_rate"] = learning_rate(self.model.optimizer)
+        if timed:
+            record["train/examples_per_second"] = timed * self.batch_size / (self._ended - self._begun)
+        for key, value in record.items():
+            self.history.setdefault(key, []).append(value)
+        self.tracker.metrics(record, step=epoch + 1)
+
+    def _end_of_training(self):
+        if not self._ended:
+            int(self.model.optimizer.iterations)  # Waits until the device has done the last step.
+            self._ended = time.perf_counter()
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The rate that the optimizer's next step would use."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def _slashed(key: str) -> str:
+    return f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Keeps `best.keras` (highest validation accuracy, then lowest validation loss) and `last.keras` (with optimizer).
+
+    Args:
+        folder: where the files go.
+
+    `best_epoch` counts from 1; 0 means that no epoch has ended.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+        self.best_epoch = 0
+        self._best = (-math.inf, -math.inf)
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.folder / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        """The state after the last epoch that ended."""
+        return self.folder / "last.keras"
+
+    def on_train_begin(self, logs=None):
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        reached = (logs["val_accuracy"], -logs["val_loss"])
+        if reached > self._best:
+            self._best, self.best_epoch = reached, epoch + 1
+            _save(self.model, self.best, include_optimizer=False)
+        _save(self.model, self.last, include_optimizer=True)
+
+
+def _save(model: keras.Model, path: Path, include_optimizer: bool) -> None:
+    """Writes beside the old file and then takes its place, so that a crash leaves one that is whole."""
+    fresh = path.with_name(f"new_{path.name}")
+    model.save(fresh, include_optimizer=include_optimizer)
+    fresh.replace(path)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no number any more.
+
+    Raises:
+        TrainingError: where it happened, and what usually helps.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._epoch = 0
+        self._looked = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.perf_counter() - self._looked > LOOK_SECONDS:
+            self._looked = time.perf_counter()
+            self._look(logs["loss"], f"step {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look(logs["loss"], "its end")
+
+    def _look(self, loss, place: str):
+        if not math.isfinite(float(loss)):
+            rate = learning_rate(self.model.optimizer)
+            raise TrainingError(
+                f"the loss became {float(loss)} in epoch {self._epoch} by {place}: lower optimizer.learning_rate "
+                f"({rate:g} now), clip gradients with optimizer.clipnorm=1, or train in trainer.precision=float32"
+            )
+
+
+class ProgressLog(keras.callbacks.Callback):
+    """A line per epoch in the log; on a terminal also a bar with rate and time left."""
+
+    def __init__(self, epochs: int, steps: int, batch_size: int):
+        super().__init__()
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+        self._bar: Progress | None = None
+        self._streams: list[tuple[logging.StreamHandler, object]] = []
+        self._begun = self._shown = 0.0
+        self._epoch = 0
+
+    def on_train_begin(self, logs=None):
+        self._begun = time.perf_counter()
+        if sys.stderr.isatty():
+            self._open_bar()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if self._bar and (now - self._shown > LOOK_SECONDS or batch + 1 == self.steps):
+            self._shown = now
+            done = self._epoch * self.steps + batch + 1
+            rate = done * self.batch_size / (now - self._begun)
+            self._bar.update(
+                self._task,
+                completed=done,
+                epoch=f"epoch {self._epoch + 1}/{self.epochs}",
+                facts=f"loss {float(logs['loss']):.4f}  {rate:,.0f} examples/s",
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        left = (time.perf_counter() - self._begun) / (epoch + 1) * (self.epochs - epoch - 1)
+        log.info(
+            "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f  %s left",
+            epoch + 1, self.epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"], _clock(left),
+        )  # fmt: skip
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Takes the bar off the terminal, however the training ended."""
+        if self._bar:
+            for handler, stream in self._streams:
+                handler.setStream(stream)
+            self._bar.stop()
+            self._bar = None
+
+    def _open_bar(self):
+        self._bar = Progress(
+            TextColumn("{task.fields[epoch]}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True, refresh_per_second=4,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=self.epochs * self.steps, epoch="epoch 1", facts="tracing")
+        self._bar.start()
+        # While the bar lives, sys.stderr is rich's: log lines sent there are printed above the bar, not through it.
+        for handler in logging.getLogger().handlers:
+            if type(handler) is logging.StreamHandler and getattr(handler.stream, "isatty", bool)():
+                self._streams.append((handler, handler.setStream(sys.stderr)))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

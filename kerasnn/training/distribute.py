@@ -1,0 +1,112 @@
+"""Devices: which ones, how a global batch meets them, and what TensorFlow must be told before it starts."""
+
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from kerasnn.errors import ConfigError, DeviceError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a run. `kind` is GPU or CPU, `count` the number of replicas."""
+
+    kind: Literal["GPU", "CPU"]
+    count: int
+    strategy: tf.distribute.Strategy
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind}{'s' if self.count > 1 else ''}"
+
+    def scope(self) -> AbstractContextManager:
+        """Variables made inside live on every replica."""
+        return self.strategy.scope()
+
+
+def open_devices(name: Literal["auto", "single", "mirrored"] = "auto", devices: int | None = None) -> Devices:
+    """Chooses devices and opens the strategy over them.
+
+    Args:
+        name: `single` is one device; `mirrored` a replica per device; `auto` whichever fits `devices`.
+        devices: how many; None takes all GPUs, or one CPU. Without a GPU, logical CPU devices are made.
+
+    Raises:
+        DeviceError: more GPUs than there are, or TensorFlow already runs with fewer CPU devices.
+        ConfigError: several devices for `single`.
+    """
+    if name == "single" and (devices or 1) > 1:
+        raise ConfigError(f"strategy=single has one device, received strategy.devices={devices}: use strategy=mirrored")
+    gpus = tf.config.list_physical_devices("GPU")
+    kind = "GPU" if gpus else "CPU"
+    count = 1 if name == "single" else devices or max(len(gpus), 1)
+    if gpus:
+        _claim_gpus(gpus, count)
+    else:
+        _make_cpus(count)
+    if count == 1 and name != "mirrored":
+        return Devices(kind, count, tf.distribute.OneDeviceStrategy(f"{kind}:0") if gpus else tf.distribute.get_strategy())
+    return Devices(kind, count, tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(count)]))
+
+
+def _claim_gpus(gpus: list, count: int) -> None:
+    if count > len(gpus):
+        raise DeviceError(f"strategy.devices={count}, but TensorFlow sees {len(gpus)} GPU(s): ask for at most that many")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _make_cpus(count: int) -> None:
+    """Splits the CPU into `count` logical devices; possible only before TensorFlow's first operation."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        if count > len(tf.config.get_logical_device_configuration(cpu) or [None]):
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError as error:
+        started = len(tf.config.list_logical_devices("CPU"))
+        raise DeviceError(
+            f"strategy.devices={count}, but this process already runs TensorFlow with {started} CPU device(s): "
+            "start a process of its own for it (a sweep over strategy.devices: largest first)"
+        ) from error
+
+
+def prepare_process(seed: int, precision: str, deterministic: bool) -> None:
+    """Puts Keras into the state that a run starts from: nothing left of the run before, seeded, in one precision."""
+    keras.utils.clear_session(free_memory=True)
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def check_batch(batch_size: int, devices: Devices) -> None:
+    """Every replica must get the same share of a batch.
+
+    Raises:
+        ConfigError: the global batch cannot be divided; the message offers the nearest that can.
+    """
+    if batch_size % devices.count:
+        below = max(batch_size // devices.count, 1) * devices.count
+        raise ConfigError(
+            f"trainer.batch_size={batch_size} cannot be shared by {devices}: take {below} or {below + devices.count}"
+        )
+
+
+def use_jit(asked: bool | Literal["auto"], devices: Devices) -> bool:
+    """Whether to compile with XLA: `auto` is yes on one GPU only; on a CPU it makes convolutions 4 to 8 times slower,
+    and with several replicas hangs are reported (keras issue 20763).
+    """
+    return (devices.kind == "GPU" and devices.count == 1) if asked == "auto" else asked
+
+
+def synchronise_batch_norm(model: keras.Model, devices: Devices) -> None:
+    """Batch normalisation over the global batch, not each replica's share: then the replicas' number changes nothing."""
+    if devices.count > 1:
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True

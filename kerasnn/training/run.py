@@ -1,0 +1,248 @@
+"""One run from a checked config to a result: data, devices, model, training, test, record."""
+
+import logging
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kerasnn.analysis import cost, figures
+from kerasnn.analysis.evaluate import Evaluation, evaluate
+from kerasnn.augment.policy import Policy
+from kerasnn.augment.preview import augmented_grid
+from kerasnn.config.compose import RunConfig
+from kerasnn.data.bundle import Bundle, make_bundle
+from kerasnn.data.decode import load_examples
+from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, train_stream
+from kerasnn.errors import KerasnnError
+from kerasnn.tracking.tracker import Tracker
+from kerasnn.training import distribute
+from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
+from kerasnn.training.distribute import Devices
+from kerasnn.training.losses import CrossEntropy, PerceptronLoss
+from kerasnn.training.optimizers import decay_kernels_only
+from kerasnn.training.result import Result
+
+log = logging.getLogger(__name__)
+
+PICTURES = 16  # In the figures of augmented inputs and of mistakes.
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run works with, once everything is built."""
+
+    config: RunConfig
+    bundle: Bundle
+    devices: Devices
+    model: keras.Model
+    policy: Policy
+    steps: int
+
+
+def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
+    """Trains, tests with the best weights, and leaves the record in `folder` and with `tracker`.
+
+    Args:
+        config: what to do.
+        tracker: started here, and finished with the status that the run came to.
+        folder: for checkpoints, figures, `config.yaml` and `result.json`.
+
+    Raises:
+        KerasnnError: what cannot be built, read or trained; the run is then marked FAILED.
+        KeyboardInterrupt: after the run was marked KILLED, with what was reached kept.
+    """
+    result = Result(config.name, config.choices, config.seed)
+    try:
+        _run(config, tracker, folder, result)
+    except KeyboardInterrupt:
+        result.status = "KILLED"
+        raise
+    except BaseException as error:
+        result.status = "FAILED"
+        _keep_traceback(error, tracker, folder)
+        raise
+    finally:
+        result.save(folder / "result.json")
+        tracker.artifact(folder / "result.json")
+        result.run_id = tracker.finish(result.status)
+    result.save(folder / "result.json")
+    return result
+
+
+def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> None:
+    (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
+    tracker.artifact(folder / "config.yaml")
+    job = _build(config)
+    _describe(job, tracker, folder, result)
+    seen = _fit(job, tracker, folder, result)
+    best = keras.saving.load_model(seen.best, compile=False)
+    _test(job, best, tracker, folder, result)
+    _keep_model(job, best, seen.best, tracker)
+
+
+def _build(config: RunConfig) -> Job:
+    """Everything that a training needs, each part from its recipe; the model inside the strategy's scope."""
+    devices = distribute.open_devices(config.strategy.name, config.strategy.devices)
+    distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
+    distribute.check_batch(config.trainer.batch_size, devices)
+    bundle = make_bundle(config.data(), **config.bundle)
+    steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
+    with devices.scope():
+        model = config.model(input_shape=bundle.input_shape, num_classes=bundle.num_classes)
+        distribute.synchronise_batch_norm(model, devices)
+        _compile(model, config, devices, steps)
+    policy = Policy({name: op() for name, op in config.augment.items()})
+    return Job(config, bundle, devices, model, policy, steps)
+
+
+def _compile(model: keras.Model, config: RunConfig, devices: Devices, steps: int) -> None:
+    trainer = config.trainer
+    schedule = config.schedule(
+        learning_rate=config.optimizer.arguments["learning_rate"], steps_per_epoch=steps, epochs=trainer.epochs
+    )
+    optimizer = config.optimizer(learning_rate=schedule)
+    decay_kernels_only(optimizer, model)
+    model.compile(
+        optimizer,
+        loss=_loss(config),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=distribute.use_jit(trainer.jit, devices),
+    )
+
+
+def _loss(config: RunConfig) -> keras.losses.Loss:
+    if config.trainer.loss == "perceptron":
+        return PerceptronLoss()
+    return CrossEntropy(config.trainer.label_smoothing)
+
+
+def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
+    """All that is known before the first step: costs, split hashes, the inputs as the network will see them."""
+    counted = cost.count(job.model)
+    static = {
+        "cost/params_total": counted.params_total,
+        "cost/params_trainable": counted.params_trainable,
+        "cost/flops": counted.flops,
+        "cost/weights_mb": counted.weights_mb,
+    }
+    _say(static, tracker, result)
+    result.hashes = job.bundle.hashes
+    tracker.tags({"device": str(job.devices), **{f"hash.{name}": value for name, value in result.hashes.items()}})
+    for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        examples, bundle = job.bundle.splits[name], job.bundle
+        tracker.dataset(
+            bundle.name, context, result.hashes[name], bundle.origin, len(examples), bundle.input_shape, bundle.num_classes
+        )
+    (folder / "model_summary.txt").write_text(cost.layer_text(job.model), encoding="utf-8")
+    tracker.artifact(folder / "model_summary.txt")
+    _figure(_augmentation_figure(job), "augmented_inputs", tracker, folder)
+    log.info(
+        "%s on %s: %s parameters, %s FLOPs per example, %s train / %s validation / %s test examples, %s",
+        job.model.name, job.bundle.name, f"{counted.params_total:,}", f"{counted.flops:,}",
+        *(f"{len(examples):,}" for examples in job.bundle.splits.values()), job.devices,
+    )  # fmt: skip
+
+
+def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
+    trainer, bundle = job.config.trainer, job.bundle
+    record = EpochRecord(tracker, trainer.batch_size)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    progress = ProgressLog(trainer.epochs, job.steps, trainer.batch_size)
+    own = [callback() for callback in job.config.callbacks.values()]
+    stream = train_stream(
+        bundle, seed=job.config.seed, batch_size=trainer.batch_size, epochs=trainer.epochs,
+        steps_per_epoch=job.steps, augment=job.policy if job.policy.ops else None,
+    )  # fmt: skip
+    begun = time.perf_counter()
+    try:
+        job.model.fit(
+            stream,
+            epochs=trainer.epochs,
+            steps_per_epoch=job.steps,
+            validation_data=evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size),
+            callbacks=[StopOnNaN(), record, checkpoints, progress, *own],
+            shuffle=False,
+            verbose=0,
+        )
+    finally:
+        progress.close()
+        result.history = record.history
+        _say({"cost/train_seconds": time.perf_counter() - begun}, tracker, result)
+        if checkpoints.best_epoch:
+            index = checkpoints.best_epoch - 1
+            best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": record.history["val/accuracy"][index]}
+            _say(best, tracker, result)
+            _figure(figures.curves(record.history), "curves", tracker, folder)
+    return checkpoints
+
+
+def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: Result) -> None:
+    """The one look at the test split, with the best weights."""
+    bundle, batch = job.bundle, job.config.trainer.batch_size
+    seen = evaluate(model, evaluation_stream(bundle.test, bundle, batch_size=batch), bundle.test.labels, _loss(job.config))
+    _say(
+        {
+            "test/loss": seen.loss,
+            "test/accuracy": seen.accuracy,
+            "cost/latency_ms": cost.measure_latency(model),
+            "cost/peak_memory_mb": cost.peak_memory_mb(),
+        },
+        tracker,
+        result,
+    )
+    _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
+    if seen.accuracy < 1:
+        _figure(_mistakes_figure(bundle, seen), "worst_mistakes", tracker, folder)
+
+
+def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:
+    images, _ = batch_at(job.bundle, seed=job.config.seed, batch_size=job.config.trainer.batch_size, epoch=0, step=0)
+    example = np.asarray(images[:2])
+    facts = {
+        "class_names": list(job.bundle.class_names),
+        "mean": list(job.bundle.mean),
+        "deviation": list(job.bundle.deviation),
+        "input": "pictures scaled to [0, 1], then (x - mean) / deviation per channel",
+    }
+    tracker.model(path, example, model.predict(example, verbose=0), facts)
+
+
+def _augmentation_figure(job: Job):
+    pairs, labels = augmented_grid(
+        job.bundle, job.policy, job.config.seed, PICTURES // 2, job.config.trainer.batch_size
+    )
+    names = [job.bundle.class_names[label] for label in labels]
+    titles = [title for name in names for title in (name, "as trained")]
+    return figures.image_grid(pairs.reshape(-1, *pairs.shape[2:]), titles)
+
+
+def _mistakes_figure(bundle: Bundle, seen: Evaluation):
+    worst = seen.worst(PICTURES)
+    images = load_examples(bundle.test.take(worst), bundle.input_shape, bundle.resize)
+    return figures.worst_mistakes(
+        images, seen.labels[worst], seen.predicted[worst], seen.confidence[worst], bundle.class_names
+    )
+
+
+def _figure(figure, name: str, tracker: Tracker, folder: Path) -> None:
+    path = folder / "figures" / f"{name}.png"
+    figures.save(figure, path)
+    tracker.artifact(path, "figures")
+
+
+def _say(values: dict[str, float], tracker: Tracker, result: Result) -> None:
+    result.metrics.update(values)
+    tracker.metrics(values)
+
+
+def _keep_traceback(error: BaseException, tracker: Tracker, folder: Path) -> None:
+    """The whole traceback for who must mend it; the terminal shows one line."""
+    path = folder / "traceback.txt"
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    tracker.artifact(path)
+    tracker.tags({"error": str(error) if isinstance(error, KerasnnError) else repr(error)})
+

@@ -1,0 +1,89 @@
+"""One harness per kind of thing: every layer goes through `check_layer`, every network through `check_model`."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.testing import assert_allclose
+
+
+def draw(shape, seed=0):
+    """Standard normal float32 numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def count(weights):
+    """How many numbers the weights hold."""
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def check_layer(kind, options, input_shape, output_shape, trainable=0, non_trainable=0, path="layer.keras"):
+    """Build, shapes, weight counts, config, mixed precision, a training step, save and load of one layer.
+
+    Args:
+        kind: the layer's class.
+        options: its arguments.
+        input_shape: of a batch, such as `(2, 8, 8, 3)`.
+        output_shape: expected, likewise.
+        trainable: expected number of trainable weights (numbers, not tensors).
+        non_trainable: expected number of the others.
+        path: where to save a model of this layer; give a file in `tmp_path`.
+    """
+    inputs = draw(input_shape)
+    layer = kind(**options)
+    outputs = layer(inputs)
+    assert outputs.shape == output_shape
+    assert layer.compute_output_shape(input_shape) == output_shape
+    assert count(layer.trainable_weights) == trainable
+    assert count(layer.non_trainable_weights) == non_trainable
+
+    twin = kind.from_config(layer.get_config())
+    assert twin.get_config() == layer.get_config()
+    twin.build(input_shape)
+    twin.set_weights(layer.get_weights())
+    assert_allclose(twin(inputs), outputs, rtol=1e-6)
+
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        mixed = kind(**options, dtype=policy)
+        half = mixed(ops.cast(inputs, policy.removeprefix("mixed_")))
+        assert keras.backend.standardize_dtype(half.dtype) == policy.removeprefix("mixed_")
+        assert all(weight.dtype == "float32" for weight in mixed.weights)
+        mixed.set_weights(layer.get_weights())
+        half = mixed(ops.cast(inputs, policy.removeprefix("mixed_")))
+        assert_allclose(ops.cast(half, "float32"), outputs, rtol=0.05, atol=0.05 * float(ops.max(ops.abs(outputs))))
+
+    # The dense layer in front has weights to move, so a layer without any still shows that gradients pass through it.
+    entrance = keras.Input(input_shape[1:])
+    symbolic = kind(**options)(keras.layers.Dense(input_shape[-1])(entrance))
+    assert symbolic.shape == (None, *output_shape[1:])
+    model = keras.Model(entrance, symbolic)
+    _check_step_and_reload(model, inputs, np.zeros(output_shape, "float32"), "mse", path)
+
+
+def check_model(model, num_classes, path="model.keras"):
+    """One training step, then save and load of a network of pictures, with equal answers.
+
+    Args:
+        model: a network from `input_shape` to `num_classes` logits.
+        num_classes: expected number of logits.
+        path: where to save it; give a file in `tmp_path`.
+    """
+    inputs = draw((4, *model.input_shape[1:]))
+    assert model.output_shape == (None, num_classes)
+    assert model.layers[-1].name == "predictions"
+    labels = np.arange(4, dtype="int32") % num_classes
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    _check_step_and_reload(model, inputs, labels, loss, path)
+
+
+def _check_step_and_reload(model, inputs, targets, loss, path):
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    assert np.isfinite(model.train_on_batch(inputs, targets))
+    moved = [not np.array_equal(old, weight.numpy()) for old, weight in zip(before, model.trainable_weights, strict=True)]
+    assert any(moved)
+    model.save(path)
+    reloaded = keras.models.load_model(path)
+    assert reloaded.name == model.name
+    assert_allclose(reloaded.predict_on_batch(inputs), model.predict_on_batch(inputs), rtol=1e-6, atol=1e-7)

@@ -1,0 +1,119 @@
+"""From overrides to a checked config: what is accepted, and the one line for what is not."""
+
+import pytest
+
+from kerasnn.config import schema
+from kerasnn.config.compose import changed_values, compose, groups
+from kerasnn.errors import ConfigError
+
+
+def test_compose_gives_the_documented_defaults():
+    config = compose()
+    assert (config.name, config.seed) == ("lenet5", 0)
+    assert config.trainer == schema.Trainer()
+    assert config.model.target == "kerasnn.models.lenet.lenet"
+    assert config.choices["data"] == "digits"
+    assert config.augment == {}
+
+
+def test_compose_sets_an_argument_that_the_file_does_not_list():
+    assert "clipnorm" not in compose().optimizer.arguments
+    assert compose(["optimizer.clipnorm=1.0"]).optimizer.arguments["clipnorm"] == 1.0
+
+
+def test_compose_splits_data_keys_between_source_and_hold_out():
+    config = compose(["data=cifar10", "data.dir=/data", "data.train_examples=1000"])
+    assert config.data.arguments["dir"] == "/data"
+    assert config.bundle["train_examples"] == 1000
+
+
+def test_compose_merges_augmentation_presets_in_order():
+    names = list(compose(["augment=[flip_crop,colour,noise]"]).augment)
+    assert names == ["flip_half", "padded_crop", "colour", "noise"]
+
+
+def test_compose_lets_the_command_line_beat_the_choice():
+    assert compose(["trainer=smoke"]).trainer.steps_per_epoch == 2
+    assert compose(["trainer=smoke", "trainer.steps_per_epoch=null"]).trainer.steps_per_epoch is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.epoch=3", "unknown key 'trainer.epoch': did you mean 'trainer.epochs'? known: trainer.batch_size"),
+        ("epochs=3", "unknown key 'epochs': did you mean 'trainer.epochs'?"),
+        ("modle=vgg16", "unknown key 'modle': did you mean 'model'?"),
+        ("model=vg16", "unknown model 'vg16': did you mean 'vgg16'? known: alexnet"),
+        ("augment=[flip_corp]", "unknown augment 'flip_corp': did you mean 'flip_crop'?"),
+        ("model.widht=3", "unknown key 'model.widht'"),
+        ("data.dri=x", "unknown key 'data.dri': did you mean 'data.dir'?"),
+        ("optimizer.learning_rat=1", "unknown key 'optimizer.learning_rat': did you mean 'optimizer.learning_rate'?"),
+        ("+unknown=1", "unknown key 'unknown'"),
+        ("+trainer.unknown=1", "unknown key 'trainer.unknown'"),
+        ("++model.unknown=1", "unknown key 'model.unknown'"),
+        ("trainer.epochs=0", "trainer.epochs=0 must be in 1 <= x"),
+        ("trainer.epochs=many", "trainer.epochs=many must be a whole number with 1 <= x"),
+        ("trainer.epochs=1.5", "trainer.epochs=1.5 must be a whole number with 1 <= x"),
+        ("trainer.epochs=null", "trainer.epochs=null must be a whole number with 1 <= x"),
+        ("trainer.batch_size=-1", "trainer.batch_size=-1 must be in 1 <= x"),
+        ("trainer.jit=atuo", "trainer.jit=atuo is not a choice: did you mean 'auto'? known: auto, false, true"),
+        ("seed=-1", "seed=-1 must be in 0 <= x"),
+        ("data.validation_fraction=1", "data.validation_fraction=1 must be in"),
+        ("optimizer.learning_rate=0", "optimizer.learning_rate=0 must be in 0 < x"),
+        ("model._target_=os.system", "_target_ 'os.system' is not allowed: a target must start with kerasnn."),
+        ("model.num_classes=5", "model.num_classes cannot be set: it comes from the data"),
+        ("trainer=5", "unknown trainer '5'"),
+        ("++trainer=5", "unknown trainer '5'"),
+        ("seed=${oc.env:NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
+        ("name=${nothing.there}", "nothing"),
+    ],
+)
+def test_compose_refuses_in_one_line(override, message):
+    with pytest.raises(ConfigError) as raised:
+        compose([override])
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_compose_refuses_a_dropout_beyond_its_range():
+    with pytest.raises(ConfigError, match="model.dropout=1.5 must be in 0 <= x < 1"):
+        compose(["model=vgg16", "model.dropout=1.5"])
+
+
+def test_compose_finds_a_conf_folder_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(
+        "_target_: kerasnn.models.mlp.mlp\nhidden_widths: [4]\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert "tiny" in groups()["model"]
+    config = compose(["model=tiny"])
+    assert config.name == "tiny"
+    assert config.model.arguments["hidden_widths"] == [4]
+
+
+def test_compose_checks_the_users_own_files(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "evil.yaml").write_text("_target_: os.system\ncommand: true\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="'os.system' is not allowed"):
+        compose(["model=evil"])
+
+
+def test_changed_values_are_those_that_differ_from_the_choices():
+    config = compose(["model=vgg16", "trainer.epochs=3", "seed=0", "model.dropout=0.25"])
+    # `seed=0` repeats the default, so it is no change.
+    assert changed_values(config) == {"trainer.epochs": 3, "model.dropout": 0.25}
+
+
+def test_digest_ignores_name_and_tracking_alone():
+    plain = compose().digest
+    assert compose(["name=a", "tracking=none"]).digest == plain
+    assert compose(["seed=1"]).digest != plain
+
+
+@pytest.mark.parametrize("group", ["model", "data", "augment", "optimizer", "schedule", "trainer", "callbacks", "strategy"])
+def test_every_choice_of_a_group_composes_and_binds(group):
+    for choice in groups()[group]:
+        needed = {"image_folder": ["data.dir=x"], "csv": ["data.path=x"], "tfds": ["data.name=x"]}.get(choice, [])
+        compose([f"{group}={choice}", *needed])

@@ -1,0 +1,101 @@
+"""Devices, and the promise that their number changes nothing but the time."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasnn.errors import ConfigError, DeviceError
+from kerasnn.training import distribute
+from kerasnn.training.distribute import Devices, open_devices
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(70, 8, 8, 3)).astype("float32")
+LABELS = RNG.integers(0, 4, 70).astype("int32")
+
+
+def build():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, use_bias=False)(inputs)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def train(replicas: int):
+    """Losses, weights, evaluation and predictions after two epochs of three batches of 20, validated on 70 examples."""
+    devices = open_devices("mirrored", replicas)
+    keras.utils.set_random_seed(1)
+    with devices.scope():
+        model = build()
+        distribute.synchronise_batch_norm(model, devices)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=False)
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20, drop_remainder=True).repeat()
+    # 70 = 3 * 20 + 10: the last evaluation batch is short, and with 4 replicas not even divisible.
+    everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20)
+    history = model.fit(batches, epochs=2, steps_per_epoch=3, validation_data=everything, shuffle=False, verbose=0).history
+    return history["loss"], history["val_loss"], model.predict(everything, verbose=0), model.get_weights()
+
+
+@pytest.fixture(scope="module")
+def one_replica():
+    return train(1)
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_agree_with_one_batch_norm_included(one_replica, replicas):
+    for one, many in zip(one_replica[:3], train(replicas)[:3], strict=True):
+        np.testing.assert_allclose(many, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_leave_the_same_weights_and_statistics(one_replica, replicas):
+    for one, many in zip(one_replica[3], train(replicas)[3], strict=True):
+        np.testing.assert_allclose(many, one, atol=1e-5)
+
+
+def test_evaluation_counts_each_example_once(one_replica):
+    _, val_loss, predictions, _ = one_replica
+    by_hand = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(LABELS, predictions, from_logits=True))
+    assert val_loss[-1] == pytest.approx(float(by_hand), abs=1e-5)
+
+
+def test_auto_is_one_cpu_without_a_gpu():
+    devices = open_devices("auto")
+    assert (str(devices), devices.count) == ("1 CPU", 1)
+
+
+def test_auto_mirrors_when_several_devices_are_asked_for():
+    devices = open_devices("auto", 2)
+    assert devices.strategy.num_replicas_in_sync == 2
+    assert str(devices) == "2 CPUs"
+
+
+def test_single_refuses_several_devices():
+    with pytest.raises(ConfigError, match="strategy=single has one device, received strategy.devices=2: use strategy=m"):
+        open_devices("single", 2)
+
+
+def test_more_cpu_devices_than_the_process_has_is_one_line():
+    with pytest.raises(DeviceError, match="strategy.devices=8, but this process already runs TensorFlow with 4 CPU"):
+        open_devices("mirrored", 8)
+
+
+def test_uneven_batch_offers_the_nearest_that_can_be_shared():
+    with pytest.raises(ConfigError, match="trainer.batch_size=50 cannot be shared by 4 CPUs: take 48 or 52"):
+        distribute.check_batch(50, open_devices("mirrored", 4))
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "count", "expected"),
+    [
+        ("auto", "CPU", 1, False),
+        ("auto", "CPU", 2, False),
+        ("auto", "GPU", 1, True),
+        ("auto", "GPU", 2, False),
+        (True, "CPU", 1, True),
+        (False, "GPU", 1, False),
+    ],
+)
+def test_use_jit_follows_the_measurements(asked, kind, count, expected):
+    assert distribute.use_jit(asked, Devices(kind, count, strategy=None)) is expected
