@@ -81,7 +81,9 @@ def _check_step_and_reload(model, inputs, targets, loss, path):
     model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
     before = [weight.numpy() for weight in model.trainable_weights]
     assert np.isfinite(model.train_on_batch(inputs, targets))
-    moved = [not np.array_equal(old, weight.numpy()) for old, weight in zip(before, model.trainable_weights, strict=True)]
+    moved = [
+        not np.array_equal(old, weight.numpy()) for old, weight in zip(before, model.trainable_weights, strict=True)
+    ]
     assert any(moved)
     model.save(path)
     reloaded = keras.models.load_model(path)

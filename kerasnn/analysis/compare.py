@@ -1,6 +1,5 @@
 """`kerasnn compare`: the recorded runs side by side, as a table and as a picture of accuracy against cost."""
 
-import math
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ METRICS = {
     "examples_per_second": "train/examples_per_second",
 }
 """Columns that are numbers, and the metric behind each."""
+
+LARGEST = 1e308  # MLflow's databases hold 1.8e308 for an infinity.
 
 COLUMNS = ("name", "model", "data", "seed", *METRICS, "status", "experiment", "started", "run_id")
 """Every column, in the order of csv and json."""
@@ -123,7 +124,7 @@ def _row(run: dict) -> dict:
 
 
 def _number(value: float | None) -> float | int | None:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < LARGEST:
         return None
     return int(value) if float(value).is_integer() and abs(value) > 1 else float(value)
 

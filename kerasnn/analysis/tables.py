@@ -23,17 +23,17 @@ def human(value: float) -> str:
 
 
 SHOWN = {
-    "name": ("run", str),
+    "name": ("run", lambda value: value.removeprefix("model=")),
     "data": ("data", str),
     "params": ("params", human),
     "flops": ("FLOPs", human),
-    "val_accuracy": ("val acc", lambda value: f"{value:.4f}"),
-    "test_accuracy": ("test acc", lambda value: f"{value:.4f}"),
+    "val_accuracy": ("val", lambda value: f"{value:.4f}"),
+    "test_accuracy": ("test", lambda value: f"{value:.4f}"),
     "train_seconds": ("secs", lambda value: f"{value:.0f}" if value >= 10 else f"{value:.1f}"),
     "examples_per_second": ("ex/s", human),
-    "run_id": ("id", lambda value: value[:8]),
+    "run_id": ("id", lambda value: value[:7]),
 }
-"""The columns of the table for people, their headings and how a value is written there."""
+"""The columns of the table for people, their headings (`val`, `test`: accuracy) and how a value is written there."""
 
 TEXTS = ("name", "data", "run_id")
 
@@ -59,7 +59,7 @@ def _table(rows: Sequence[dict]) -> str:
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     best = max((row["test_accuracy"] for row in rows if row["test_accuracy"] is not None), default=None)
     for column, (heading, _) in SHOWN.items():
         text = column in TEXTS

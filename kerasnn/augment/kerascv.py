@@ -1,5 +1,6 @@
 """Image layers of keras-cv that Keras itself lacks, as stateless ops."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +55,9 @@ class KerasCVLayer:
     layer: str
     options: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        object.__setattr__(self, "_layer", self._build())
+
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Run each picture through the layer; shape and dtype stay, what leaves [0, 1] is cut off."""
         seeds = tf.random.split(seed, tf.shape(images)[0])
@@ -70,22 +74,26 @@ class KerasCVLayer:
         return tf.function(lambda pair: self._augment(*pair), autograph=False)
 
     def _augment(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        with tf.init_scope():
-            layer = self._build()
+        # One trace at a time gets here, and what it left of the layer's sources the next one replaces.
+        layer = self._layer
         _replace_sources(layer, _Draws(seed))
         try:
             # keras-cv counts on autograph; around it the errors of this file stay single lines.
             result = tf.function(lambda single: layer(single, training=True))(image)
         except (TypeError, ValueError) as error:
             shape = tuple(image.shape)
-            raise ConfigError(f"keras-cv layer {self.layer} cannot take pictures of {shape}: {_last(error)}") from error
+            raise ConfigError(
+                f"keras-cv layer {self.layer} cannot take pictures of {shape}: {_reason(error)}"
+            ) from error
         self._refuse_state(tf.compat.v1.get_default_graph())
         return tf.reshape(tf.cast(result, tf.float32), image.shape)
 
     def _build(self):
-        import keras_cv
+        from keras_cv import layers
 
-        known = [name for name in dir(keras_cv.layers) if name[0].isupper()]
+        kinds = (layers.BaseImageAugmentationLayer, layers.VectorizedBaseImageAugmentationLayer)
+        classes = {name: item for name, item in vars(layers).items() if isinstance(item, type) and item not in kinds}
+        known = {name: item for name, item in classes.items() if issubclass(item, kinds)}
         if self.layer not in known:
             raise ConfigError(f"unknown keras-cv layer '{self.layer}': {suggestion(self.layer, known)}")
         # A range in YAML is a list; keras-cv wants a tuple.
@@ -93,9 +101,9 @@ class KerasCVLayer:
         try:
             # Any seed but 0, which counts as none: the layer would reach for the global generator, which op
             # determinism forbids.
-            return getattr(keras_cv.layers, self.layer)(**options | {"seed": 1})
+            return known[self.layer](**options | {"seed": 1})
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"keras-cv layer {self.layer} does not take {self.options}: {_last(error)}") from error
+            raise ConfigError(f"keras-cv layer {self.layer} does not take {self.options}: {_reason(error)}") from error
 
     def _refuse_state(self, graph: tf.Graph) -> None:
         definition = graph.as_graph_def()
@@ -131,9 +139,11 @@ class _Draws:
         return tf.random.stateless_truncated_normal(shape, self._next(), mean, stddev, dtype, name=name)
 
 
-def _last(error: Exception) -> str:
-    """What an error of TensorFlow says at its end, after pages of where it came from."""
-    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+def _reason(error: Exception) -> str:
+    """What a layer complained of, out of the pages that Keras (which prints it in bold) and autograph put around it."""
+    bold = re.search("\x1b\\[1m(.*?)\x1b\\[0m", str(error), re.DOTALL)
+    text = bold[1] if bold else [line for line in str(error).splitlines() if line.strip()][-1]
+    return " ".join(text.split())
 
 
 def _replace_sources(layer, draws: _Draws) -> None:
@@ -142,25 +152,29 @@ def _replace_sources(layer, draws: _Draws) -> None:
     from keras_cv import core
 
     for name, value in list(vars(layer).items()):
+        # Past Keras' own __setattr__, which would track what it is given.
         if name == "_random_generator":
-            # Past Keras' own __setattr__, which would try to track it.
             object.__setattr__(layer, name, draws)
-        elif isinstance(value, (core.UniformFactorSampler, core.NormalFactorSampler)):
-            object.__setattr__(layer, name, _sampler(value, draws))
+        elif isinstance(value, core.UniformFactorSampler | core.NormalFactorSampler):
+            object.__setattr__(layer, name, _Sampler(value, draws))
+        elif isinstance(value, _Sampler):
+            object.__setattr__(layer, name, _Sampler(value.sampler, draws))
         else:
             for inner in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(inner, keras.layers.Layer):
                     _replace_sources(inner, draws)
 
 
-def _sampler(sampler, draws: _Draws) -> Callable:
-    from keras_cv import core
+class _Sampler:
+    """Stands in for a factor sampler of keras-cv, with the same distribution."""
 
-    if isinstance(sampler, core.UniformFactorSampler):
-        return lambda shape=(), dtype="float32": draws.uniform(shape, sampler.lower, sampler.upper, tf.as_dtype(dtype))
+    def __init__(self, sampler, draws: _Draws):
+        self.sampler = sampler
+        self._draws = draws
 
-    def normal(shape=(), dtype="float32"):
-        drawn = draws.truncated_normal(shape, sampler.mean, sampler.stddev, tf.as_dtype(dtype))
-        return tf.clip_by_value(drawn, sampler.min_value, sampler.max_value)
-
-    return normal
+    def __call__(self, shape=(), dtype="float32") -> tf.Tensor:
+        drawn, dtype = self.sampler, tf.as_dtype(dtype)
+        if hasattr(drawn, "lower"):
+            return self._draws.uniform(shape, drawn.lower, drawn.upper, dtype)
+        factors = self._draws.truncated_normal(shape, drawn.mean, drawn.stddev, dtype)
+        return tf.clip_by_value(factors, drawn.min_value, drawn.max_value)

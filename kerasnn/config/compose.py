@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,9 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -95,13 +98,14 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=schema.defaults())
 
 
-def search_path_override() -> list[str]:
-    """The override that adds the user's own `conf/` to Hydra's search path."""
-    own = user_conf_dir()
-    return [f"hydra.searchpath=[file://{own}]"] if own else []
+def search_path_override(further: str | None = None) -> list[str]:
+    """The override that adds the user's own `conf/`, and a `further` folder, to Hydra's search path."""
+    folders = filter(None, (user_conf_dir(), further and Path(further).absolute()))
+    found = ",".join(f"file://{folder}" for folder in folders)
+    return [f"hydra.searchpath=[{found}]"] if found else []
 
 
-def open_overrides(overrides: list[str]) -> list[str]:
+def open_overrides(overrides: Sequence[str]) -> list[str]:
     """Lets `model.depth=3` set a key that the YAML file does not list: the signature decides, not the file.
 
     Group choices, Hydra's own keys and overrides that already say `+` or `~` stay as they are.
@@ -111,13 +115,15 @@ def open_overrides(overrides: list[str]) -> list[str]:
 
 
 def _opened(override: str, known: set[str]) -> str:
-    key = override.split("=", 1)[0]
+    key, _, value = override.partition("=")
     group = key.split("@")[0].split("/")[0]
+    if key.lstrip("+") in known:  # `+model=vgg16` means the choice: every group is in the defaults list already.
+        return f"{key.lstrip('+')}={repr(value) if value.isdigit() else value}"
     stays = key.startswith(("+", "~")) or "=" not in override or group in known or group.split(".")[0] == "hydra"
     return override if stays else f"++{override}"
 
 
-def compose(overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
     """The checked config for a list of overrides, as the command line would give it.
 
     Raises:
@@ -127,33 +133,54 @@ def compose(overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
         >>> compose(["model=vgg16", "data=cifar10"]).model.target
         'kerasnn.models.vgg.vgg'
     """
-    config = compose_plain(list(overrides))
-    return strict(config, choices_of(config))
+    return strict(compose_plain(overrides), choices(overrides))
 
 
-def compose_plain(overrides: list[str]) -> DictConfig:
-    """Hydra's composition, with its own node, before any check of ours."""
+def check(overrides: Sequence[str]) -> RunConfig:
+    """As `compose`, in half the time: `choices` leaves out the groups of which several can be chosen.
+
+    Raises:
+        ConfigError: anything that cannot be meant.
+    """
+    composed = compose_plain(overrides)
+    return strict(composed, dict(OmegaConf.to_container(composed.hydra.runtime.choices)))
+
+
+def compose_plain(overrides: Sequence[str]) -> DictConfig:
+    """Hydra's composition with its own node, before any check of ours."""
+    with _hydra():
+        return hydra_compose("config", _complete(overrides), return_hydra_config=True)
+
+
+def choices(overrides: Sequence[str]) -> dict[str, str]:
+    """The choice made in every group, such as `{"model": "vgg16", "augment": "flip_crop,colour"}`."""
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        chosen = loader.compute_defaults_list("config", _complete(overrides), RunMode.RUN).defaults
+    found: dict[str, str] = {}
+    for group, _, choice in (default.config_path.rpartition("/") for default in chosen if default.config_path):
+        if group in groups():
+            found[group] = f"{found[group]},{choice}" if group in found else choice
+    return found
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
     register_schema()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE, job_name="kerasnn"):
-            overrides = [*open_overrides(overrides), *search_path_override()]
-            return hydra_compose("config", overrides, return_hydra_config=True)
+            yield
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
 
 
-def choices_of(config: DictConfig) -> dict[str, str]:
-    """The group choices of a composition that carries Hydra's node, as text."""
-    chosen = OmegaConf.to_container(config.hydra.runtime.choices)
-    return {group: _joined(choice) for group, choice in chosen.items() if not group.startswith("hydra")}
+def _complete(overrides: Sequence[str]) -> list[str]:
+    searched = any(override.startswith("hydra.searchpath=") for override in overrides)
+    return [*open_overrides(overrides), *([] if searched else search_path_override())]
 
 
-def _joined(choice: Any) -> str:
-    return ",".join(map(str, choice)) if isinstance(choice, list) else str(choice)
-
-
-def strict(config: DictConfig, choices: dict[str, str]) -> RunConfig:
+def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
     """Checks every key and value of a composition.
 
     Raises:
@@ -165,27 +192,31 @@ def strict(config: DictConfig, choices: dict[str, str]) -> RunConfig:
     general = _fixed("", schema.General, {key: values[key] for key in ("seed", "name")})
     data = values["data"]
     shared = set(signature(HOLD_OUT).parameters) - {"source"} if "_target_" in data else set()
+    sections = {name: _fixed(f"{name}.", section, values[name]) for name, section in schema.FIXED.items()}
+    schema.check_shares(sections["trainer"].batch_size, sections["strategy"].devices or 1)
     return RunConfig(
         seed=general.seed,
-        name=general.name or choices["model"],
+        name=general.name or chosen["model"],
         model=read_recipe("model", values["model"], SUPPLIED["model"]),
         data=_read_data(data, shared),
         bundle={key: value for key, value in data.items() if key in shared},
         optimizer=read_recipe("optimizer", values["optimizer"]),
         schedule=read_recipe("schedule", values["schedule"], SUPPLIED["schedule"]),
-        choices=choices,
+        choices=chosen,
         values=values,
-        **{name: _fixed(f"{name}.", section, values[name]) for name, section in schema.FIXED.items()},
+        **sections,
         **{name: _named(name, values[name]) for name in schema.NAMED},
     )
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     body = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    if "hydra" in config and not HydraConfig.initialized():
+        HydraConfig.instance().set_config(config)  # So that a value may say ${hydra:runtime.choices.model}.
     try:
         return OmegaConf.to_container(body, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{_first_line(error)} (at {error.full_key})") from error
+        raise ConfigError(f"{error.full_key} cannot be resolved: {_first_line(error)}") from error
 
 
 def _check_keys(values: dict[str, Any]) -> None:
@@ -194,8 +225,7 @@ def _check_keys(values: dict[str, Any]) -> None:
         if key not in known:
             raise ConfigError(unknown("key", key, _likely(key, known, values)))
         if isinstance(known[key], dict) and not isinstance(value, dict):
-            choices = groups().get(key, [])
-            raise ConfigError(f"{key}={value} must be a section: {suggestion(str(value), choices)}")
+            raise ConfigError(f"{key}={value} must be a section: {suggestion(str(value), groups().get(key, []))}")
 
 
 def _likely(key: str, known: dict[str, Any], values: dict[str, Any]) -> list[str]:
@@ -231,10 +261,9 @@ def _named(section: str, values: dict[str, Any]) -> dict[str, Recipe]:
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
     """The dotted keys whose values differ from what the group choices alone would give."""
-    selected = {group: choice for group, choice in config.choices.items() if group in groups() and choice != "None"}
-    selected.pop("experiment", None)
-    plain = [f"{group}=[{c}]" if group in schema.NAMED else f"{group}={c}" for group, c in selected.items()]
-    before = dict(_leaves(strict(compose_plain(plain), config.choices).values))
+    chosen = {group: choice for group, choice in config.choices.items() if group != "experiment"}
+    plain = [f"{group}=[{c}]" if group in schema.NAMED else f"{group}={c}" for group, c in chosen.items()]
+    before = dict(_leaves(check(plain).values))
     return {key: value for key, value in _leaves(config.values) if before.get(key, ...) != value}
 
 
@@ -248,9 +277,9 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def readable(error: Exception) -> ConfigError:
     """Hydra's and OmegaConf's errors as one line with the nearest name."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return ConfigError(unknown(group, choice, error.options))
+        return ConfigError(unknown(group, choice, groups().get(group, error.options or [])))
     return ConfigError(_first_line(error))
 
 

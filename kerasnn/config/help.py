@@ -7,19 +7,19 @@ from kerasnn.config import schema
 from kerasnn.config.compose import groups
 
 EXAMPLES = """\
-  python -m kerasnn                                    LeNet-5 on digits, offline
-  python -m kerasnn model=vgg16 data=cifar10           VGG-16 on CIFAR-10
-  python -m kerasnn model=mlp trainer.epochs=5 seed=1  any key can be set
-  python -m kerasnn augment=[flip_crop,colour]         presets compose
-  python -m kerasnn -m model=lenet5,vgg11 seed=0,1,2   a sweep: every combination
-  python -m kerasnn compare --sort test_accuracy       the runs side by side
-  python -m kerasnn ui                                 the runs in MLflow's UI"""
+  python -m kerasnn                               LeNet-5 on digits, offline
+  python -m kerasnn model=vgg16 data=cifar10      VGG-16 on CIFAR-10
+  python -m kerasnn model=mlp trainer.epochs=5    any key can be set
+  python -m kerasnn augment=[flip_crop,colour]    presets compose
+  python -m kerasnn -m model=mlp,lenet5 seed=0,1  a sweep: every combination
+  python -m kerasnn compare --sort test_accuracy  the runs side by side
+  python -m kerasnn ui                            the runs in MLflow's UI"""
 
 OPTIONS = """\
   -m, --multirun      run every combination of comma-separated values
   -c, --cfg job       print the composed config and stop
   -cd, --config-dir   a further folder of YAML files (./conf is found by itself)
-  -sc install=bash    print shell completion: eval "$(kerasnn -sc install=bash)"
+  -sc install=bash    shell completion: eval "$(kerasnn -sc install=bash)"
   --hydra-help        Hydra's own options"""
 
 

@@ -23,8 +23,8 @@ from kerasnn.config.compose import (
     VERSION_BASE,
     RunConfig,
     changed_values,
-    choices_of,
-    compose,
+    check,
+    choices,
     compose_plain,
     conf_dir,
     open_overrides,
@@ -50,8 +50,13 @@ def main(arguments: list[str]) -> int:
     if asked.help:
         print(help_text())
         return 0
-    if not asked.shell_completion and not asked.hydra_help:
-        _check(asked)
+    if asked.shell_completion or asked.hydra_help or asked.info:
+        _hydra(arguments, [], _train)
+        return 0
+    configs = _check(asked)
+    if asked.cfg == "job" and not asked.package:
+        print(configs[0].yaml, end="")
+        return 0
     return _launch(arguments, asked)
 
 
@@ -76,29 +81,24 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([override])
         except HydraException as error:
-            raise ConfigError(f"'{override}' is not an override: write key=value, quoting values with spaces") from error
+            raise ConfigError(
+                f"'{override}' is not an override: write key=value, quoting values with spaces"
+            ) from error
     return parsed
 
 
-def _check(asked: Namespace) -> None:
-    """Composes every cell before any is launched, so that a typo in the last costs no hour of the first."""
+def _check(asked: Namespace) -> list[RunConfig]:
+    """The config of every cell, composed before any is launched: a typo in the last costs no hour of the first."""
     parsed = parse_overrides(asked.overrides)
     sweeping = [override for override in parsed if override.is_sweep_override()]
     if sweeping and not asked.multirun:
         word = sweeping[0].input_line
         raise ConfigError(f"'{word}' gives several values: add -m to run them all, or quote a list as key=[a,b]")
-    for cell in _cells(parsed):
-        config = compose(cell)
+    searched = parse_overrides(search_path_override(asked.config_dir))
+    configs = [check(cell) for cell in _cells([*parsed, *searched])]
+    for config in configs:
         resolve_uri(config.tracking.uri)
-        if config.trainer.batch_size % (config.strategy.devices or 1):
-            raise _uneven(config.trainer.batch_size, config.strategy.devices)
-
-
-def _uneven(batch_size: int, devices: int) -> ConfigError:
-    below = max(batch_size // devices, 1) * devices
-    return ConfigError(
-        f"trainer.batch_size={batch_size} cannot be shared by strategy.devices={devices}: take {below} or {below + devices}"
-    )
+    return configs
 
 
 def _cells(parsed: list[Override]) -> list[list[str]]:
@@ -109,8 +109,8 @@ def _cells(parsed: list[Override]) -> list[list[str]]:
 
 def _launch(arguments: list[str], asked: Namespace) -> int:
     register_schema()
-    flags = [word for word in arguments if word not in asked.overrides]
-    overrides = [*open_overrides(asked.overrides), *search_path_override()]
+    flags = _flags(arguments, asked)
+    overrides = [*open_overrides(asked.overrides), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
     try:
         if asked.multirun and not asked.cfg:
@@ -119,6 +119,15 @@ def _launch(arguments: list[str], asked: Namespace) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
     return 0
+
+
+def _flags(arguments: list[str], asked: Namespace) -> list[str]:
+    """The words for Hydra that are no overrides; `--config-dir` is already part of the search path."""
+    words = [word for word in arguments if word not in asked.overrides and not word.startswith("--config-dir=")]
+    for flag in ("--config-dir", "-cd"):
+        if flag in words:
+            del words[words.index(flag) : words.index(flag) + 2]
+    return words
 
 
 def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], Any]) -> None:
@@ -134,7 +143,7 @@ def _sweep(flags: list[str], overrides: list[str]) -> int:
     composed = compose_plain(plain)
     folder = Path(composed.hydra.sweep.dir).absolute()
     varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
-    config = strict(composed, choices_of(composed))
+    config = check(plain)
     sweep = open_sweep(folder, varying, config.tracking)
     status = "FAILED"
     try:
@@ -164,7 +173,8 @@ def _train(composed: DictConfig) -> float:
     from kerasnn.tracking.sweep import child_name
 
     hydra_config = HydraConfig.get()
-    config = strict(composed, choices_of(HydraConfig.instance().cfg))
+    searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
+    config = strict(composed, choices([*hydra_config.overrides.task, *searched]))
     folder = Path(hydra_config.runtime.output_dir)
     sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None
     tracker = open_tracker(config.tracking.backend, config.tracking.uri, folder)
@@ -181,7 +191,7 @@ def _train(composed: DictConfig) -> float:
 
 
 def params(config: RunConfig) -> dict[str, Any]:
-    """What MLflow shows as a run's parameters: the choices, what every comparison asks for, and all that was changed."""
+    """What MLflow shows as a run's parameters: the choices, what every comparison asks for, all that was changed."""
     asked_for = {
         "seed": config.seed,
         "trainer.epochs": config.trainer.epochs,

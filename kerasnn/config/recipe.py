@@ -23,6 +23,7 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **supplied: Any) -> Any:
+        """Imports the target and calls it; what is `supplied` beats the recipe's own arguments."""
         found = signature(self.target)
         build = getattr(import_module(found.module), found.name)
         arguments = {key: value() if isinstance(value, Recipe) else value for key, value in self.arguments.items()}

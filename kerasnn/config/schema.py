@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from kerasnn.errors import ConfigError
 from kerasnn.ranges import Count, Fraction, Positive
 
 
@@ -64,6 +65,19 @@ OPEN = ("model", "data", "optimizer", "schedule")
 
 NAMED = ("augment", "callbacks")
 """Sections that are a mapping of names to recipes, in order."""
+
+
+def check_shares(batch_size: int, devices: int) -> None:
+    """Every device must get the same share of a batch.
+
+    Raises:
+        ConfigError: the global batch cannot be divided; the message offers the nearest that can.
+    """
+    if batch_size % devices:
+        below = max(batch_size // devices, 1) * devices
+        raise ConfigError(
+            f"trainer.batch_size={batch_size} cannot be shared by {devices} devices: take {below} or {below + devices}"
+        )
 
 
 def defaults() -> dict:

@@ -170,5 +170,3 @@ def _aliases(module: str, names: dict[str, Any]) -> dict[str, Any]:
         if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated[")):
             aliases[node.targets[0].id] = eval(ast.unparse(node.value), dict(names))
     return aliases
-
-

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from kerasnn.errors import suggestion
 from kerasnn.ranges import Range
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping", list: "a list"}
+NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "a mapping",
+    list: "a list",
+}
 
 
 def misfit(value: Any, annotation: Any) -> str | None:

@@ -1,5 +1,6 @@
 """A table that lists pictures: one row each, with its path, its label and, if the table has them, its split."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import numpy as np
 from kerasnn.data.bundle import FileExamples, Source
 from kerasnn.data.image_folder import SPLITS, find_root
 from kerasnn.data.pictures import Channels, survey
-from kerasnn.errors import DataError, unknown
+from kerasnn.errors import DataError, suggestion, unknown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -76,7 +77,7 @@ def _read(file: Path) -> "DataFrame":
         raise DataError(f"csv: {file} cannot be read as a table ({' '.join(str(error).split())})") from error
     for column in ("path", "label"):
         if column not in frame:
-            raise DataError(f"csv: {file}: no column '{column}': {unknown('column', column, map(str, frame.columns))}")
+            raise DataError(f"csv: {file} has no column '{column}': {suggestion(column, map(str, frame.columns))}")
         empty = np.flatnonzero(frame[column] == "")
         if len(empty):
             raise DataError(f"csv: {file} has no {column} in line {empty[0] + 2}: fill it in, or remove the line")
@@ -104,6 +105,6 @@ def _paths(file: Path, frame: "DataFrame") -> list[Path]:
     return paths
 
 
-def _class_names(labels: "DataFrame") -> tuple[str, ...]:
+def _class_names(labels: Iterable[str]) -> tuple[str, ...]:
     names = set(labels)
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))

@@ -45,7 +45,7 @@ def decode(path: str, channels: int, smallest: tuple[int, int] | None = None) ->
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
-            if smallest and image.format == "JPEG":
+            if smallest and image.format in ("JPEG", "MPO"):
                 size = (2 * max(smallest),) * 2  # Square, since EXIF may still turn it.
                 image.draft("L" if channels == 1 else "RGB", size)
             return _to_array(image, channels)

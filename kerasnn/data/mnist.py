@@ -102,7 +102,7 @@ def _idx_form(*folders: str) -> Form:
 
 _MNIST = Published(
     "mnist",
-    (Form((("mnist.npz",),), ("mnist",), _read_npz), _idx_form("mnist", "MNIST/raw")),
+    (Form((("mnist.npz",),), ("mnist", "MNIST/raw"), _read_npz), _idx_form("mnist", "MNIST/raw")),
     ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",),
 )
 _FASHION = Published(

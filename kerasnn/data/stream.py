@@ -6,6 +6,7 @@ on any number of threads or devices, and two models trained with one seed see th
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -145,6 +146,19 @@ def batch_at(
         return _train_batch(bundle, read, augment, key, tf.constant(epoch), tf.constant(step), indices)
 
 
+def reading_error(error: Exception) -> DataError | None:
+    """The DataError behind what TensorFlow raised while a stream was read, such as a file that vanished; or None.
+
+    Example:
+        >>> try:
+        ...     model.fit(stream)
+        ... except tf.errors.OpError as error:
+        ...     raise reading_error(error) or error
+    """
+    found = re.search(rf"{DataError.__name__}: (.+)", str(error))
+    return DataError(found[1]) if found else None
+
+
 def count_steps(examples: int, batch_size: int, limit: int | None = None) -> int:
     """How many full batches an epoch has, at most `limit`.
 
@@ -200,7 +214,15 @@ def _fits(name: str, examples: int, bundle: Bundle, cache_bytes: int) -> bool:
     held = size <= cache_bytes
     form = "×".join(map(str, bundle.input_shape))
     place = "held in memory" if held else f"more than {cache_bytes / 1e9:.3f} GB, so read batch by batch"
-    log.info("%s: %s pictures of %s take %.3f GB: %s", name, f"{examples:,}", form, size / 1e9, place)
+    log.log(
+        logging.DEBUG if held else logging.INFO,
+        "%s: %s pictures of %s take %.3f GB: %s",
+        name,
+        f"{examples:,}",
+        form,
+        size / 1e9,
+        place,
+    )
     return held
 
 

@@ -32,4 +32,4 @@ def dense_head(x, widths: Sequence[int], num_classes: int, dropout: Fraction = 0
         if dropout:
             x = layers.Dropout(dropout, name=f"dropout{number}")(x)
     # A near-zero last kernel: every class starts equally likely, so the first steps carry no accident of the draw.
-    return logits(x, num_classes, initializers.RandomNormal(stddev=0.01))
+    return logits(x, num_classes, initializers.RandomNormal(stddev=0.002))

@@ -6,6 +6,7 @@ twice. Each file is locked by its writer while that one lives, which is how othe
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Journal:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-                lock(self._descriptor)
+                _claim(self._descriptor)
                 _drop_torn_line(self._descriptor)
             except OSError:
                 return False
@@ -81,6 +82,14 @@ class Journal:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
+
+
+def _claim(descriptor: int) -> None:
+    """Takes the lock; who merely asks whether a journal is abandoned holds it for an instant."""
+    for _ in range(10):
+        if lock(descriptor):
+            return
+        time.sleep(0.005)
 
 
 def _drop_torn_line(descriptor: int) -> None:

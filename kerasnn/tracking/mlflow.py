@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ QUIET = {
 """Settings of MLflow that hold unless the environment says otherwise."""
 
 MODEL_NAME = "model"
+SCORES = ("best/val_accuracy", "test/accuracy", "test/loss")
 DIGEST_LENGTH = 36  # MLflow's limit: 144 of SHA-256's 256 bits.
 MOST_TAGS = 100  # MLflow's limit per call.
 
@@ -41,22 +43,38 @@ def connect(uri: str):
     Raises:
         OSError: the SQLite file cannot be opened. (MLflow itself would try for a minute and a half.)
     """
-    file = database_file(uri)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with sqlite3.connect(file, timeout=5) as probe:
-                probe.execute("PRAGMA user_version")
-            probe.close()
-        except sqlite3.Error as error:
-            raise OSError(f"{file}: {error}") from error
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    file = database_file(uri)
+    if file and not file.exists():
+        _create_database(file)
+    elif file:
+        try:
+            with closing(sqlite3.connect(file, timeout=5)) as probe:
+                probe.execute("PRAGMA user_version")
+        except sqlite3.Error as error:
+            raise OSError(f"{file}: {error}") from error
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _create_database(file: Path) -> None:
+    """A new SQLite store, whole or not at all.
+
+    MLflow's migrations are steps of their own: two processes that make the same file at once, or one that is killed
+    amid them, leave a database that no MLflow can open any more.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with TemporaryDirectory(dir=file.parent, prefix=".new-") as folder:
+        new = Path(folder) / file.name
+        SqlAlchemyStore(f"sqlite:///{new}", (file.parent / "artifacts").as_uri()).engine.dispose()
+        with suppress(FileExistsError):  # Another process was quicker: its file is as good.
+            os.link(new, file)
 
 
 class Recorder:
@@ -223,7 +241,18 @@ class Recorder:
             self._package(Path(folder), model, event)
             client.log_model_artifacts(model.model_id, folder)
         client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
+        self._score(model.model_id)
         client.finalize_logged_model(model.model_id, "READY")
+
+    def _score(self, model_id: str) -> None:
+        """Puts the run's final numbers beside the model too, where MLflow's list of models shows them."""
+        from mlflow.entities import Metric
+
+        histories = [self._client.get_metric_history(self.run_id, name) for name in SCORES]
+        last = [history[-1] for history in histories if history]
+        metrics = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=self.run_id) for m in last]
+        if metrics:
+            self._client.log_batch(self.run_id, metrics=metrics)
 
     def _logged_model(self, event: dict):
         """The model's entry, made or, after an attempt that failed, found again; None where it is already complete."""

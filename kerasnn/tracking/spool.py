@@ -206,6 +206,7 @@ class Link:
     def __init__(self):
         self.owner = os.getpid()
         self._process: subprocess.Popen | None = None
+        self._former: list[subprocess.Popen] = []
         self._starts = 0
         self._answers = b""
         self._openings: dict[str, dict] = {}
@@ -267,6 +268,7 @@ class Link:
         if self._process is not None:
             self._process.stdin.close()
             self._process.stdout.close()
+            self._former.append(self._process)  # It may still be replaying; Python would complain of a lost child.
         self._process, self._answers = None, b""
 
     def close(self) -> None:

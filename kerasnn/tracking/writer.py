@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from kerasnn.tracking.journal import JOURNAL, StateFile, is_abandoned, read_events, read_state
@@ -17,8 +18,9 @@ from kerasnn.tracking.journal import JOURNAL, StateFile, is_abandoned, read_even
 log = logging.getLogger(__name__)
 
 LOG = "tracking.log"
+DEPTH = 4  # runs/<date>/<sweep>/<child>, and one to spare.
 BATCH = 200  # Events per call: at ten metrics an event, well above a training's pace, and short to repeat.
-LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 5.0
 AFTERLIFE_SECONDS = 60.0  # How long to go on trying when the training has ended.
 PARENT_PATIENCE_SECONDS = 60.0
 
@@ -66,9 +68,9 @@ class Delivery:
                 pass
             self.news, self.failures, self.trouble = False, 0, None
         except Exception as error:
+            trouble, self.trouble = self.trouble, _one_line(error)
             self.failures += 1
-            self.trouble = _one_line(error)
-            if not isinstance(error, Waiting | BlockingIOError):
+            if self.trouble != trouble and not isinstance(error, Waiting | BlockingIOError):
                 log.warning("%s: attempt %d: %s", self.folder, self.failures, self.trouble)
             self.retry_at = time.monotonic() + min(0.2 * 2**self.failures, LONGEST_PAUSE_SECONDS)
             self._note(self.trouble)
@@ -84,6 +86,10 @@ class Delivery:
         if not batch:
             return False
         self._recorder = self._recorder or self._open()
+        if state.run_id and self._recorder.run_id is None and not self._recorder.resume(state.run_id):
+            # The database was removed or replaced since: everything is told again, from the journal's first line.
+            state.run_id, state.applied, state.offset = None, 0, 0
+            return True
         for group in _groups(batch):
             for refused in self._recorder.apply([event for event, _ in group], self._parent):
                 log.warning("%s: MLflow does not take %s", self.folder, refused)
@@ -107,11 +113,6 @@ class Delivery:
             if state.run_id or not self.fallback or self.fallback["uri"] == start["uri"]:
                 raise
             recorder = Recorder(self.fallback["uri"], self.fallback["artifacts"], self.folder)
-        if state.run_id and not recorder.resume(state.run_id):
-            # The database was removed or replaced since: everything is told again, from the journal's first line.
-            state.run_id, state.applied, state.offset = None, 0, 0
-            self._state.save()
-            raise Waiting("the run is gone from the store: it is recorded anew")
         return recorder
 
     def _parent(self, folder: str) -> str | None:
@@ -128,6 +129,7 @@ class Delivery:
             return
         try:
             self._recorder = self._recorder or self._open()
+            self._recorder.run_id = self.state.run_id
             self._recorder.end("KILLED", self.journal.stat().st_mtime_ns // 1_000_000)
             self.state.status = "KILLED"
             self._state.save()
@@ -226,23 +228,18 @@ class Writer:
             _warm(self._opening)
         for run, delivery in list(self._deliveries.items()):
             delivery.advance()
-            self._answer(run, delivery)
             if delivery.complete and not delivery.news:
-                delivery.close()
+                offset = delivery.state.offset
+                delivery.close()  # First: who hears that it is done may want the state file.
                 del self._deliveries[run]
+                self._answer({"done": run, "offset": offset})
+            elif delivery.trouble != self._told.get(run):
+                self._told[run] = delivery.trouble
+                self._answer({"trouble": run, "message": delivery.trouble})
 
-    def _answer(self, run: str, delivery: Delivery) -> None:
-        if delivery.complete and not delivery.news:
-            answer = {"done": run, "offset": delivery.state.offset, "run_id": delivery.state.run_id}
-        elif delivery.trouble != self._told.get(run):
-            answer = {"trouble": run, "message": delivery.trouble}
-            self._told[run] = delivery.trouble
-        else:
-            return
-        try:
+    def _answer(self, answer: dict) -> None:
+        with suppress(OSError):  # Nobody reads it: the training is gone, or far too busy to care.
             os.write(self._answers, json.dumps(answer).encode() + b"\n")
-        except OSError:  # Nobody reads it: the training is gone, or far too busy to care.
-            return
 
     def _replay_one(self) -> bool:
         """Replays one run that an earlier process left unfinished; False when there is none (any more)."""
@@ -260,12 +257,13 @@ class Writer:
 
 def left_over(runs: str | Path) -> list[Path]:
     """Run folders below `runs` with events that no living process is going to bring to MLflow."""
+    tops = [top for top in Path(runs).iterdir() if top.is_dir() and top.name != "artifacts"]
+    journals = [journal for top in tops for depth in range(DEPTH) for journal in top.glob("*/" * depth + JOURNAL)]
     found = []
-    for depth in range(1, 5):
-        for journal in Path(runs).glob("/".join(["*"] * depth + [JOURNAL])):
-            state, size = read_state(journal.parent), journal.stat().st_size
-            if size and not (state and state.ended and state.offset == size) and is_abandoned(journal):
-                found.append(journal.parent)
+    for journal in journals:
+        state, size = read_state(journal.parent), journal.stat().st_size
+        if size and not (state and state.ended and state.offset == size) and is_abandoned(journal):
+            found.append(journal.parent)
     return found
 
 
@@ -312,7 +310,7 @@ def main() -> None:
     os.dup2(2, 1)  # Whatever a library prints must not be taken for an answer.
     os.set_blocking(answers, False)
     writer = Writer(0, answers)
-    logging.getLogger().addHandler(_FirstRunLog(writer))
+    logging.getLogger("kerasnn").addHandler(_FirstRunLog(writer))
     try:
         writer.run()
     except Exception:

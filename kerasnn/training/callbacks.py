@@ -69,7 +69,7 @@ class EpochRecord(keras.callbacks.Callback):
 
 def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The rate that the optimizer's next step would use."""
-    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    return float(optimizer.learning_rate)
 
 
 def _slashed(key: str) -> str:
@@ -82,7 +82,7 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: where the files go.
 
-    `best_epoch` counts from 1; 0 means that no epoch has ended.
+    `best_epoch` counts from 1; 0 means that no epoch has ended. `best.keras` is the bare network, as one hands it on.
     """
 
     def __init__(self, folder: Path):
@@ -90,10 +90,11 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder = folder
         self.best_epoch = 0
         self._best = (-math.inf, -math.inf)
+        self._bare: keras.Model | None = None
 
     @property
     def best(self) -> Path:
-        """The weights of the best epoch."""
+        """The network of the best epoch."""
         return self.folder / "best.keras"
 
     @property
@@ -103,19 +104,31 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._bare = bare(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         reached = (logs["val_accuracy"], -logs["val_loss"])
         if reached > self._best:
             self._best, self.best_epoch = reached, epoch + 1
-            _save(self.model, self.best, include_optimizer=False)
-        _save(self.model, self.last, include_optimizer=True)
+            self._bare.set_weights(self.model.get_weights())
+            _save(self._bare, self.best)
+        _save(self.model, self.last)
 
 
-def _save(model: keras.Model, path: Path, include_optimizer: bool) -> None:
+def bare(model: keras.Model) -> keras.Model:
+    """The same network and weights without optimizer, and with batch norm that synchronises with nobody."""
+    copy = keras.models.clone_model(model)
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = False
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _save(model: keras.Model, path: Path) -> None:
     """Writes beside the old file and then takes its place, so that a crash leaves one that is whole."""
     fresh = path.with_name(f"new_{path.name}")
-    model.save(fresh, include_optimizer=include_optimizer)
+    model.save(fresh)
     fresh.replace(path)
 
 
@@ -187,7 +200,8 @@ class ProgressLog(keras.callbacks.Callback):
         left = (time.perf_counter() - self._begun) / (epoch + 1) * (self.epochs - epoch - 1)
         log.info(
             "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f  %s left",
-            epoch + 1, self.epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"], _clock(left),
+            epoch + 1, self.epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"],
+            _clock(left),
         )  # fmt: skip
 
     def on_train_end(self, logs=None):

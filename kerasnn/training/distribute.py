@@ -50,13 +50,20 @@ def open_devices(name: Literal["auto", "single", "mirrored"] = "auto", devices: 
     else:
         _make_cpus(count)
     if count == 1 and name != "mirrored":
-        return Devices(kind, count, tf.distribute.OneDeviceStrategy(f"{kind}:0") if gpus else tf.distribute.get_strategy())
+        return Devices(
+            kind, count, tf.distribute.OneDeviceStrategy(f"{kind}:0") if gpus else tf.distribute.get_strategy()
+        )
+    # Synchronised batch norm reduces within a keyed group, and a second strategy of another size in this process
+    # would join the first one's group and fail; TensorFlow's own tests keep their strategies apart like this.
+    tf.distribute.MirroredStrategy._collective_key_base += 100_000
     return Devices(kind, count, tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(count)]))
 
 
 def _claim_gpus(gpus: list, count: int) -> None:
     if count > len(gpus):
-        raise DeviceError(f"strategy.devices={count}, but TensorFlow sees {len(gpus)} GPU(s): ask for at most that many")
+        raise DeviceError(
+            f"strategy.devices={count}, but TensorFlow sees {len(gpus)} GPU(s): ask for at most that many"
+        )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
 
@@ -84,19 +91,6 @@ def prepare_process(seed: int, precision: str, deterministic: bool) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def check_batch(batch_size: int, devices: Devices) -> None:
-    """Every replica must get the same share of a batch.
-
-    Raises:
-        ConfigError: the global batch cannot be divided; the message offers the nearest that can.
-    """
-    if batch_size % devices.count:
-        below = max(batch_size // devices.count, 1) * devices.count
-        raise ConfigError(
-            f"trainer.batch_size={batch_size} cannot be shared by {devices}: take {below} or {below + devices.count}"
-        )
-
-
 def use_jit(asked: bool | Literal["auto"], devices: Devices) -> bool:
     """Whether to compile with XLA: `auto` is yes on one GPU only; on a CPU it makes convolutions 4 to 8 times slower,
     and with several replicas hangs are reported (keras issue 20763).
@@ -105,7 +99,7 @@ def use_jit(asked: bool | Literal["auto"], devices: Devices) -> bool:
 
 
 def synchronise_batch_norm(model: keras.Model, devices: Devices) -> None:
-    """Batch normalisation over the global batch, not each replica's share: then the replicas' number changes nothing."""
+    """Batch normalisation over the global batch, not each replica's share: their number then changes nothing."""
     if devices.count > 1:
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):

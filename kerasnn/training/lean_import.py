@@ -5,10 +5,12 @@ import for wrappers and adapters that a training never calls (benchmarks/startup
 is made to work where they are absent; this makes them absent to Keras alone, in the process that trains.
 """
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.abc import MetaPathFinder
+from tempfile import TemporaryFile
 
 OPTIONAL = ("sklearn", "pandas", "matplotlib")
 
@@ -30,7 +32,31 @@ def without_optional_packages() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
+@contextmanager
+def native_chatter_held() -> Iterator[None]:
+    """Holds back what libraries print past Python while they load; if loading fails, all of it is shown."""
+    kept = os.dup(2)
+    with TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def import_keras() -> None:
-    """Imports TensorFlow and Keras lean. Call it before anything else imports them."""
-    with without_optional_packages():
+    """Imports TensorFlow and Keras, lean and quiet. Call it before anything else imports them.
+
+    `TF_CPP_MIN_LOG_LEVEL=0` in the environment brings TensorFlow's own messages back.
+    """
+    hush = native_chatter_held if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0" else nullcontext
+    with without_optional_packages(), hush():
         import keras  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # Looks for CUDA, and complains where there is none.

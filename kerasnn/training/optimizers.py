@@ -65,9 +65,7 @@ def adamw(
     clipnorm: PositiveFloat | None = None,
 ) -> keras.optimizers.Optimizer:
     """Adam with decay apart from the gradient. Loshchilov & Hutter 2019, algorithm 2."""
-    return keras.optimizers.AdamW(
-        learning_rate, weight_decay, beta_1, beta_2, epsilon, global_clipnorm=clipnorm
-    )
+    return keras.optimizers.AdamW(learning_rate, weight_decay, beta_1, beta_2, epsilon, global_clipnorm=clipnorm)
 
 
 def rmsprop(

@@ -14,9 +14,10 @@ from kerasnn.analysis.evaluate import Evaluation, evaluate
 from kerasnn.augment.policy import Policy
 from kerasnn.augment.preview import augmented_grid
 from kerasnn.config.compose import RunConfig
+from kerasnn.config.schema import check_shares
 from kerasnn.data.bundle import Bundle, make_bundle
 from kerasnn.data.decode import load_examples
-from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, train_stream
+from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error, train_stream
 from kerasnn.errors import KerasnnError
 from kerasnn.tracking.tracker import Tracker
 from kerasnn.training import distribute
@@ -88,7 +89,7 @@ def _build(config: RunConfig) -> Job:
     """Everything that a training needs, each part from its recipe; the model inside the strategy's scope."""
     devices = distribute.open_devices(config.strategy.name, config.strategy.devices)
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
-    distribute.check_batch(config.trainer.batch_size, devices)
+    check_shares(config.trainer.batch_size, devices.count)
     bundle = make_bundle(config.data(), **config.bundle)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():
@@ -135,7 +136,13 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
         examples, bundle = job.bundle.splits[name], job.bundle
         tracker.dataset(
-            bundle.name, context, result.hashes[name], bundle.origin, len(examples), bundle.input_shape, bundle.num_classes
+            bundle.name,
+            context,
+            result.hashes[name],
+            bundle.origin,
+            len(examples),
+            bundle.input_shape,
+            bundle.num_classes,
         )
     (folder / "model_summary.txt").write_text(cost.layer_text(job.model), encoding="utf-8")
     tracker.artifact(folder / "model_summary.txt")
@@ -168,6 +175,8 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
             shuffle=False,
             verbose=0,
         )
+    except Exception as error:
+        raise reading_error(error) or error from error
     finally:
         progress.close()
         result.history = record.history
@@ -183,7 +192,9 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
 def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: Result) -> None:
     """The one look at the test split, with the best weights."""
     bundle, batch = job.bundle, job.config.trainer.batch_size
-    seen = evaluate(model, evaluation_stream(bundle.test, bundle, batch_size=batch), bundle.test.labels, _loss(job.config))
+    seen = evaluate(
+        model, evaluation_stream(bundle.test, bundle, batch_size=batch), bundle.test.labels, _loss(job.config)
+    )
     _say(
         {
             "test/loss": seen.loss,
@@ -245,4 +256,3 @@ def _keep_traceback(error: BaseException, tracker: Tracker, folder: Path) -> Non
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     tracker.artifact(path)
     tracker.tags({"error": str(error) if isinstance(error, KerasnnError) else repr(error)})
-

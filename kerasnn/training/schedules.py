@@ -35,9 +35,7 @@ def step(
     return PiecewiseConstantDecay([boundary - 1 for boundary in boundaries], rates)
 
 
-def cosine(
-    learning_rate: float, steps_per_epoch: int, epochs: int, floor: Probability = 0.0
-) -> LearningRateSchedule:
+def cosine(learning_rate: float, steps_per_epoch: int, epochs: int, floor: Probability = 0.0) -> LearningRateSchedule:
     """Half a cosine from the rate to `floor` times it. Loshchilov & Hutter 2017, without restarts."""
     return CosineDecay(learning_rate, epochs * steps_per_epoch, alpha=floor)
 

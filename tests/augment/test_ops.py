@@ -237,13 +237,30 @@ def test_ops_refuse_ranges_that_are_upside_down():
 
 def test_kerascv_unknown_layer_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'GridMask'") as raised:
-        KerasCVLayer("GridMsk")(pictures(3), tf.constant(SEED))
+        KerasCVLayer("GridMsk")
     assert "\n" not in str(raised.value)
 
 
 def test_kerascv_wrong_option_is_one_line():
     with pytest.raises(ConfigError, match="GridMask does not take"):
-        KerasCVLayer("GridMask", {"ratio": 0.5})(pictures(3), tf.constant(SEED))
+        KerasCVLayer("GridMask", {"ratio": 0.5})
+
+
+def test_kerascv_layer_that_cannot_take_the_pictures_says_so():
+    with pytest.raises(ConfigError, match=r"cannot take pictures of \(20, 24, 1\).*divisible") as raised:
+        KerasCVLayer("ChannelShuffle")(pictures(1), tf.constant(SEED))
+    assert "\n" not in str(raised.value)
+
+
+def test_kerascv_layer_works_when_traced_anew_and_leaves_the_global_generator_alone(monkeypatch):
+    # Under op determinism the global generator may not even be made.
+    monkeypatch.setattr(tf.random, "get_global_generator", lambda: pytest.fail("the global generator was used"))
+    op = KerasCVLayer("GridMask", {"ratio_factor": [0.3, 0.5]})
+    for channels in (1, 3, 1):
+        images = pictures(channels)
+        first, second = (op(images, tf.constant(seed)).numpy() for seed in (SEED, OTHER))
+        np.testing.assert_array_equal(first, op(images, tf.constant(SEED)))
+        assert not np.array_equal(first, second)
 
 
 def test_kerascv_layer_that_draws_outside_of_its_seed_is_refused():

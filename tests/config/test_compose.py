@@ -11,8 +11,9 @@ def test_compose_gives_the_documented_defaults():
     config = compose()
     assert (config.name, config.seed) == ("lenet5", 0)
     assert config.trainer == schema.Trainer()
-    assert config.model.target == "kerasnn.models.lenet.lenet"
+    assert config.model.target == "kerasnn.models.lenet.lenet5"
     assert config.choices["data"] == "digits"
+    assert config.choices["augment"] == "none"
     assert config.augment == {}
 
 
@@ -28,8 +29,9 @@ def test_compose_splits_data_keys_between_source_and_hold_out():
 
 
 def test_compose_merges_augmentation_presets_in_order():
-    names = list(compose(["augment=[flip_crop,colour,noise]"]).augment)
-    assert names == ["flip_half", "padded_crop", "colour", "noise"]
+    config = compose(["augment=[flip_crop,colour,noise]"])
+    assert config.choices["augment"] == "flip_crop,colour,noise"
+    assert list(config.augment) == ["flip_half", "padded_crop", "colour", "noise"]
 
 
 def test_compose_lets_the_command_line_beat_the_choice():
@@ -112,8 +114,10 @@ def test_digest_ignores_name_and_tracking_alone():
     assert compose(["seed=1"]).digest != plain
 
 
-@pytest.mark.parametrize("group", ["model", "data", "augment", "optimizer", "schedule", "trainer", "callbacks", "strategy"])
+@pytest.mark.parametrize(
+    "group", ["model", "data", "augment", "optimizer", "schedule", "trainer", "callbacks", "strategy"]
+)
 def test_every_choice_of_a_group_composes_and_binds(group):
     for choice in groups()[group]:
-        needed = {"image_folder": ["data.dir=x"], "csv": ["data.path=x"], "tfds": ["data.name=x"]}.get(choice, [])
+        needed = {"image_folder": ["data.dir=x"], "csv": ["data.dir=x"], "tfds": ["data.name=x"]}.get(choice, [])
         compose([f"{group}={choice}", *needed])

@@ -29,14 +29,23 @@ def test_signature_reads_a_class_of_keras_cv():
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "subprocess.run", "builtins.eval", "keras.utils.get_file", "keras.src.utils.file_utils.os.system", ""],
+    [
+        "os.system",
+        "subprocess.run",
+        "builtins.eval",
+        "keras.utils.get_file",
+        "keras.src.utils.file_utils.os.system",
+        "",
+    ],
 )
 def test_signature_refuses_targets_outside_the_allowed_packages(target):
     with pytest.raises(ConfigError, match="is not allowed: a target must start with kerasnn"):
         signature(target)
 
 
-@pytest.mark.parametrize("target", ["kerasnn.training.run.traceback.format_exception", "kerasnn.config.launch.os.system"])
+@pytest.mark.parametrize(
+    "target", ["kerasnn.training.run.traceback.format_exception", "kerasnn.config.launch.os.system"]
+)
 def test_signature_does_not_reach_through_a_module_into_what_it_imported(target):
     with pytest.raises(ConfigError, match="does not exist"):
         signature(target)

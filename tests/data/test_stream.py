@@ -1,6 +1,7 @@
 """The stream's one rule: the batch at (seed, epoch, step) is a function of those three numbers."""
 
 import logging
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from kerasnn.augment.image import Flip, Noise
 from kerasnn.augment.policy import Policy
 from kerasnn.augment.preview import augmented_grid
 from kerasnn.data.bundle import ArrayExamples, Bundle, FileExamples
-from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, standardise, train_stream
+from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error, standardise, train_stream
 from kerasnn.errors import DataError
 
 POLICY = Policy({"flip": Flip(), "turn": Rotation(), "noise": Noise()})
@@ -89,12 +90,12 @@ def test_train_stream_visits_each_example_at_most_once_an_epoch(bundle):
 
 
 def test_train_stream_shuffles_without_favour():
-    # 4 examples, 2,000 epochs: each of the 24 orders comes about 83 times (deviation 9).
-    stream = train_stream(bundle_of(arrays(4)), seed=0, batch_size=4, epochs=2_000)
+    # 4 examples, 1,000 epochs: each of the 24 orders comes about 42 times (deviation 6).
+    stream = train_stream(bundle_of(arrays(4)), seed=0, batch_size=4, epochs=1_000)
     orders, counts = np.unique([labels for _, labels in batches(stream)], axis=0, return_counts=True)
     assert len(orders) == 24
-    assert counts.min() > 40
-    assert counts.max() < 130
+    assert counts.min() > 12
+    assert counts.max() < 72
 
 
 def test_train_stream_batches_are_full_and_typed(bundle):
@@ -220,6 +221,18 @@ def test_train_stream_reads_no_more_than_a_few_batches(files, monkeypatch):
 def test_train_stream_reads_in_the_same_order_each_time(files):
     stream = train_stream(files, seed=0, batch_size=5, epochs=2, cache_bytes=0)
     assert_equal(batches(stream), batches(stream))
+
+
+def test_reading_error_names_the_file_that_vanished(files):
+    stream = train_stream(files, seed=0, batch_size=5, epochs=1, cache_bytes=0)
+    Path(files.train.paths[3]).unlink()
+    with pytest.raises(tf.errors.OpError) as raised:
+        batches(stream)
+    error = reading_error(raised.value)
+    assert isinstance(error, DataError)
+    assert "03.png" in str(error)
+    assert "\n" not in str(error)
+    assert reading_error(ValueError("something else")) is None
 
 
 def test_train_stream_feeds_model_fit(bundle):

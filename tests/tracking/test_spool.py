@@ -134,7 +134,6 @@ def test_replay_is_a_run_anew_where_the_store_has_lost_it(store):
     folder = tracker.run_dir
     journal = folder / "tracking.jsonl"
     journal.write_text(journal.read_text().replace('"id":"', '"id":"new-'))
-    replay(folder)
     assert replay(folder)
     assert read_state(folder).run_id != "0" * 32
     assert len(store.find("lost")) == 2

@@ -62,7 +62,9 @@ def test_last_checkpoint_carries_the_optimizer(tmp_path):
 
 
 def test_stop_on_nan_says_where_and_what_helps():
-    with pytest.raises(TrainingError, match=r"the loss became nan in epoch 1 by .*: lower optimizer.learning_rate \(0.1"):
+    with pytest.raises(
+        TrainingError, match=r"the loss became nan in epoch 1 by .*: lower optimizer.learning_rate \(0.1"
+    ):
         fit(StopOnNaN(), inputs=np.full_like(INPUTS, np.nan))
 
 

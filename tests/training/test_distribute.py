@@ -1,5 +1,7 @@
 """Devices, and the promise that their number changes nothing but the time."""
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ def build():
     return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x)))
 
 
+@cache
 def train(replicas: int):
     """Losses, weights, evaluation and predictions after two epochs of three batches of 20, validated on 70 examples."""
     devices = open_devices("mirrored", replicas)
@@ -33,29 +36,26 @@ def train(replicas: int):
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20, drop_remainder=True).repeat()
     # 70 = 3 * 20 + 10: the last evaluation batch is short, and with 4 replicas not even divisible.
     everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20)
-    history = model.fit(batches, epochs=2, steps_per_epoch=3, validation_data=everything, shuffle=False, verbose=0).history
+    history = model.fit(
+        batches, epochs=2, steps_per_epoch=3, validation_data=everything, shuffle=False, verbose=0
+    ).history
     return history["loss"], history["val_loss"], model.predict(everything, verbose=0), model.get_weights()
 
 
-@pytest.fixture(scope="module")
-def one_replica():
-    return train(1)
-
-
 @pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_agree_with_one_batch_norm_included(one_replica, replicas):
-    for one, many in zip(one_replica[:3], train(replicas)[:3], strict=True):
+def test_replicas_agree_with_one_batch_norm_included(replicas):
+    for one, many in zip(train(1)[:3], train(replicas)[:3], strict=True):
         np.testing.assert_allclose(many, one, atol=1e-5)
 
 
 @pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_leave_the_same_weights_and_statistics(one_replica, replicas):
-    for one, many in zip(one_replica[3], train(replicas)[3], strict=True):
+def test_replicas_leave_the_same_weights_and_statistics(replicas):
+    for one, many in zip(train(1)[3], train(replicas)[3], strict=True):
         np.testing.assert_allclose(many, one, atol=1e-5)
 
 
-def test_evaluation_counts_each_example_once(one_replica):
-    _, val_loss, predictions, _ = one_replica
+def test_evaluation_counts_each_example_once():
+    _, val_loss, predictions, _ = train(1)
     by_hand = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(LABELS, predictions, from_logits=True))
     assert val_loss[-1] == pytest.approx(float(by_hand), abs=1e-5)
 
@@ -72,18 +72,13 @@ def test_auto_mirrors_when_several_devices_are_asked_for():
 
 
 def test_single_refuses_several_devices():
-    with pytest.raises(ConfigError, match="strategy=single has one device, received strategy.devices=2: use strategy=m"):
+    with pytest.raises(ConfigError, match="strategy=single has one device, received strategy.devices=2"):
         open_devices("single", 2)
 
 
 def test_more_cpu_devices_than_the_process_has_is_one_line():
     with pytest.raises(DeviceError, match="strategy.devices=8, but this process already runs TensorFlow with 4 CPU"):
         open_devices("mirrored", 8)
-
-
-def test_uneven_batch_offers_the_nearest_that_can_be_shared():
-    with pytest.raises(ConfigError, match="trainer.batch_size=50 cannot be shared by 4 CPUs: take 48 or 52"):
-        distribute.check_batch(50, open_devices("mirrored", 4))
 
 
 @pytest.mark.parametrize(

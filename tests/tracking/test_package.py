@@ -1,0 +1,95 @@
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kerasnn.layers.local_response_normalization import LocalResponseNormalization
+from kerasnn.layers.scaled_tanh import ScaledTanh
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+
+FRESH = """
+import json, sys
+import mlflow, numpy as np
+uri, model, example = sys.argv[1:]
+mlflow.set_tracking_uri(uri)
+with np.load(example) as file:
+    inputs, outputs = file["input"], file["output"]
+plain = mlflow.pyfunc.load_model(model)
+network = mlflow.tensorflow.load_model(model)
+print(json.dumps({
+    "plain": float(np.abs(plain.predict(inputs) - outputs).max()),
+    "network": float(np.abs(network.predict(inputs, verbose=0) - outputs).max()),
+    "shape": plain.input_example.shape,
+    "inputs": str(plain.metadata.signature.inputs),
+    "layers": [type(layer).__module__ for layer in network.layers],
+    "metadata": plain.metadata.metadata,
+}))
+"""
+
+
+def small_network() -> keras.Model:
+    """A network with kerasnn's own layers, built and compiled as a run does it."""
+    inputs = x = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3)(x)
+    x = LocalResponseNormalization()(x)
+    x = ScaledTanh()(x)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(x)), name="small")
+    model.compile("adam", "mse")
+    return model
+
+
+def test_model_answers_the_same_in_a_fresh_process_that_never_imports_kerasnn(store, tmp_path):
+    model = small_network()
+    tracker = store.start("model")
+    tracker.metrics({"test/accuracy": 0.75})
+    path = tracker.run_dir / "checkpoints" / "best.keras"
+    path.parent.mkdir()
+    model.save(path)
+    inputs = np.random.default_rng(0).random((3, 8, 8, 1), dtype="float32")
+    outputs = model.predict(inputs, verbose=0)
+    tracker.model(path, inputs, outputs, {"class_names": ["a", "b"]})
+    run_id = tracker.finish()
+
+    (output,) = store.client.get_run(run_id).outputs.model_outputs
+    logged = store.client.get_logged_model(output.model_id)
+    assert logged.status == "READY"
+    assert {metric.key: metric.value for metric in logged.metrics} == {"test/accuracy": 0.75}
+    assert store.history(run_id, "test/accuracy") == [(0, 0.75)]
+    example = tmp_path / "example.npz"
+    np.savez(example, input=inputs, output=outputs)
+    fresh = subprocess.run(
+        [sys.executable, "-P", "-c", FRESH, store.uri, f"models:/{output.model_id}", str(example)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert fresh.returncode == 0, fresh.stderr
+    seen = json.loads(fresh.stdout.splitlines()[-1])
+    assert seen["plain"] < 1e-6
+    assert seen["network"] < 1e-6
+    assert seen["shape"] == [1, 8, 8, 1]
+    assert "'float32', (-1, 8, 8, 1)" in seen["inputs"]
+    assert seen["metadata"]["class_names"] == ["a", "b"]
+    assert "kerasnn.layers.local_response_normalization" in seen["layers"]
+
+
+def test_model_is_kept_once_when_its_event_is_applied_twice(store):
+    from kerasnn.tracking.writer import replay
+
+    tracker = store.start("model twice")
+    path = tracker.run_dir / "best.keras"
+    small_network().save(path)
+    tracker.model(path, np.zeros((1, 8, 8, 1), "float32"), np.zeros((1, 10), "float32"))
+    run_id = tracker.finish()
+    state = tracker.run_dir / "tracking.state"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"applied": 0, "offset": 0, "status": "RUNNING"}))
+    assert replay(tracker.run_dir)
+    assert len(store.client.get_run(run_id).outputs.model_outputs) == 1
+    assert sorted(file.name for file in tracker.run_dir.iterdir()) == [
+        "best.keras", "model_example.npz", "tracking.jsonl", "tracking.state",
+    ]  # fmt: skip
