@@ -57,7 +57,12 @@ class Delivery:
     @property
     def complete(self) -> bool:
         """Whether the run is closed and all its events are applied."""
-        return self.state is not None and self.state.ended and self.state.offset == self.journal.stat().st_size
+        if self.state is None or not self.state.ended:
+            return False
+        try:
+            return self.state.offset == self.journal.stat().st_size
+        except OSError:  # The user has removed the run folder: there is nothing more to bring.
+            return True
 
     def advance(self) -> None:
         """Applies what is new, if it is time to; a failure is kept in `trouble` and tried again later."""
@@ -251,12 +256,15 @@ class Writer:
             ]
         if not self._left_over:
             return False
-        replay(self._left_over.pop(), self._opening)
+        with suppress(OSError):  # The folder may have been removed since it was found.
+            replay(self._left_over.pop(), self._opening)
         return True
 
 
 def left_over(runs: str | Path) -> list[Path]:
     """Run folders below `runs` with events that no living process is going to bring to MLflow."""
+    if not Path(runs).is_dir():
+        return []
     tops = [top for top in Path(runs).iterdir() if top.is_dir() and top.name != "artifacts"]
     journals = [journal for top in tops for depth in range(DEPTH) for journal in top.glob("*/" * depth + JOURNAL)]
     found = []

@@ -9,7 +9,6 @@ import pytest
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.scaled_tanh import ScaledTanh
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 FRESH = """
 import json, sys

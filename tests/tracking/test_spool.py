@@ -15,7 +15,6 @@ from kerasnn.tracking.journal import read_events, read_state
 from kerasnn.tracking.tracker import NoTracker
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that is on its way out.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 
 def writer_pid() -> int:

@@ -9,7 +9,6 @@ from kerasnn.errors import DataError
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.sweep import child_name, metric_name, open_sweep
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 
 @dataclass
