@@ -52,12 +52,13 @@ def _tidy(axes, grid: Literal["x", "y", "both"] | None = "y") -> None:
         axes.grid(axis=grid, color="#e6e8eb", linewidth=0.8)
 
 
-def curves(history: Mapping[str, Sequence[float]]):
+def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None):
     """Loss and accuracy by epoch, on the training and the validation split, the best epoch marked.
 
     Args:
         history: lists of one number per epoch under `train/loss val/loss train/accuracy val/accuracy`; what is
             absent is left out, what is not finite leaves a gap.
+        best_epoch: the epoch whose weights were kept, counted from 1; None marks none.
 
     Returns:
         A matplotlib Figure.
@@ -65,7 +66,6 @@ def curves(history: Mapping[str, Sequence[float]]):
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure(9, 3.6)
-    best = _best_epoch(history)
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, colour, style in (("train", BLUE, "--"), ("val", ORANGE, "-")):
             values = np.asarray(history.get(f"{split}/{quantity}", ()), dtype=float)
@@ -76,8 +76,8 @@ def curves(history: Mapping[str, Sequence[float]]):
             name = "validation" if split == "val" else "training"
             marker = "o" if len(values) <= 30 else None
             axes.plot(epochs, values, style, color=colour, label=name, marker=marker, markersize=3.5, linewidth=1.8)
-            if split == "val" and best and best <= len(values):
-                _mark(axes, best, values[best - 1], quantity)
+            if split == "val" and best_epoch and best_epoch <= len(values):
+                _mark(axes, best_epoch, values[best_epoch - 1], quantity)
         axes.set_title(quantity.capitalize(), loc="left", fontsize=11, color=INK, fontweight="bold")
         axes.set_xlabel("epoch", color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -86,12 +86,6 @@ def curves(history: Mapping[str, Sequence[float]]):
         if axes.lines:
             axes.legend(frameon=False, fontsize=9)
     return figure
-
-
-def _best_epoch(history: Mapping[str, Sequence[float]]) -> int | None:
-    """The epoch of the highest validation accuracy, the first of equals, counted from 1; None where none is known."""
-    values = np.asarray(history.get("val/accuracy", ()), dtype=float)
-    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
 
 def _mark(axes, epoch: int, value: float, quantity: str) -> None:

@@ -6,8 +6,9 @@ variants put it between each convolution and its rectifier and keep the convolut
 
 Input `(224, 224, 3)` → `(num_classes,)` logits; smallest legal input 32×32, which five halvings bring to 1×1.
 
-Deviation: kernels start as `LooksLinear` draws them. The paper starts the deep ones from a trained vgg11; drawn by the
-common rules instead, they collapse to equal logits within ten steps of Adam at 1e-3 (seen with he_normal on CIFAR-10).
+Deviation: kernels start as `LooksLinear` draws them; the paper starts its deep columns from a trained vgg11. Seen with
+vgg16 and Adam: at 1e-3 from he_normal all logits are equal after twenty steps of CIFAR-10, loss 2.303 for good; at 3e-4
+on digits he_normal stands at 2.30 after forty steps of 16, `LooksLinear` at 1.5. At 1e-3 without warm-up both collapse.
 
 Count, in the table below: trainable weights at 224×224×3 and 1,000 classes. Layer names are those of Keras' published
 weights: `block3_conv2`, `fc1`, `predictions`.

@@ -60,3 +60,5 @@ def import_keras() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # Looks for CUDA, and complains where there is none.
+        if hush is native_chatter_held:
+            tf.get_logger().setLevel("ERROR")  # Advice on retracing, which a sweep over models always draws.

@@ -185,7 +185,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
             index = checkpoints.best_epoch - 1
             best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": record.history["val/accuracy"][index]}
             _say(best, tracker, result)
-            _figure(figures.curves(record.history), "curves", tracker, folder)
+            _figure(figures.curves(record.history, checkpoints.best_epoch), "curves", tracker, folder)
     return checkpoints
 
 
@@ -213,13 +213,14 @@ def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: 
 def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:
     images, _ = batch_at(job.bundle, seed=job.config.seed, batch_size=job.config.trainer.batch_size, epoch=0, step=0)
     example = np.asarray(images[:2])
+    answer = keras.ops.convert_to_numpy(model(example, training=False))
     facts = {
         "class_names": list(job.bundle.class_names),
         "mean": list(job.bundle.mean),
         "deviation": list(job.bundle.deviation),
         "input": "pictures scaled to [0, 1], then (x - mean) / deviation per channel",
     }
-    tracker.model(path, example, model.predict(example, verbose=0), facts)
+    tracker.model(path, example, answer, facts)
 
 
 def _augmentation_figure(job: Job):

@@ -28,8 +28,8 @@ def texts(figure) -> str:
     return "\n".join(found)
 
 
-def test_curves_mark_the_first_of_the_best_epochs(tmp_path):
-    figure = figures.curves(HISTORY)
+def test_curves_mark_the_epoch_whose_weights_were_kept(tmp_path):
+    figure = figures.curves(HISTORY, best_epoch=2)
     assert "70.00% at the best epoch, 2" in texts(figure)
     assert "validation 1.2 at the best epoch, 2" in texts(figure)
     assert drawn(figure, tmp_path).std() > 0
@@ -46,7 +46,7 @@ def test_curves_mark_the_first_of_the_best_epochs(tmp_path):
     ids=["empty", "training only", "nan", "inf"],
 )
 def test_curves_take_what_a_broken_training_leaves(history, tmp_path):
-    drawn(figures.curves(history), tmp_path)
+    drawn(figures.curves(history, best_epoch=1), tmp_path)
 
 
 @pytest.mark.parametrize("classes", [1, 10, 100])
