@@ -1,7 +1,7 @@
-"""The stopwatch that every Keras competitor carries: the end of the first step, and begin and end of each epoch's steps.
+"""The clock that every Keras competitor carries: the end of the first step, begin and end of each epoch's steps.
 
-Validation and checkpoints come after an epoch's last step, so they are not part of its time; what callbacks do per step
-is. The times are those of the wall, so that the process that started this one can compare them with its own.
+Validation and checkpoints come after an epoch's last step and are not part of its time; what callbacks do per step is.
+The times are those of the wall, so that the process that started this one can compare them with its own.
 """
 
 import json

@@ -2,17 +2,17 @@
 
     python benchmarks/compare_frameworks.py --torch-python ~/torch/bin/python --json speed.json
 
-Every competitor trains in a fresh process of its own, and in each repeat another one begins; printed are medians with the
-least and the most, and ratios of medians. A busy machine says little, so its load is printed too. The scripts beside this
-one are the competitors: read them, and make them faster.
+Every competitor trains in a fresh process of its own, and in each repeat another one begins; printed are medians with
+the least and the most, and ratios of medians. A busy machine says little, so its load is printed too. The scripts
+beside this one are the competitors: read them, and make them faster.
 
 - images/s: random pictures held in memory, float32, Adam; the steps of all epochs but the first, without validation.
 - to the first step: from the start of the process to the end of its first training step.
 - whole run: LeNet-5 on the digits with validation in each epoch and a test at the end, from the start of the process to
   its end. kerasnn also tracks, draws, saves and measures: a first run makes the MLflow store, a later one finds it.
 
-PyTorch is timed where `--torch-python` names a Python that has it; autolog where TensorBoard is installed, or lies in the
-folder that `--tensorboard` names (pip install --no-deps --target FOLDER tensorboard).
+PyTorch is timed where `--torch-python` names a Python that has it; autolog where TensorBoard is installed, or lies in
+the folder that `--tensorboard` names (pip install --no-deps --target FOLDER tensorboard).
 """
 
 import argparse
@@ -177,7 +177,6 @@ def draw_pictures(path: Path, workload: Workload) -> Path:
     for name, examples in {"train": workload.steps * size, "validation": size, "test": size}.items():
         arrays[f"{name}_images"] = draw.integers(0, 256, (examples, *workload.shape), dtype=np.uint8)
         arrays[f"{name}_labels"] = (np.arange(examples) % 10).astype(np.int32)
-    arrays["train_labels"] %= min(10, len(arrays["train_labels"]))
     np.savez(path, **arrays)
     return path
 
@@ -217,7 +216,9 @@ def with_torch(python: str | None) -> str | None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=("lenet5", "vgg16", "digits"), default=["lenet5", "vgg16", "digits"])
+    parser.add_argument(
+        "--only", nargs="+", choices=("lenet5", "vgg16", "digits"), default=["lenet5", "vgg16", "digits"]
+    )
     parser.add_argument("--torch-python", type=with_torch, default=with_torch(None), help="a Python that has PyTorch")
     parser.add_argument("--tensorboard", help="a folder that TensorBoard lies in, for autolog")
     parser.add_argument("--json", type=Path, help="where every single value goes")

@@ -1,6 +1,6 @@
 """The other framework: the same training in PyTorch, with the set held in memory and no workers to wait for.
 
-    python plain_torch.py --model vgg16 --data pictures.npz --epochs 5
+python plain_torch.py --model vgg16 --data pictures.npz --epochs 5
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Seconds to import Keras with TensorFlow: as it comes, and lean as kerasnn imports it, in alternating fresh processes.
 
-    python benchmarks/startup.py --repeats 5
+python benchmarks/startup.py --repeats 5
 """
 
 import argparse

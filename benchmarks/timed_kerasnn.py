@@ -1,6 +1,6 @@
 """`python -m kerasnn` as it is, with one more callback, the clock, and the pictures that its competitors train on.
 
-    python timed_kerasnn.py pictures.npz report.json model=vgg16 data=cifar10 trainer.epochs=5
+python timed_kerasnn.py pictures.npz report.json model=vgg16 data=cifar10 trainer.epochs=5
 """
 
 import sys

@@ -12,7 +12,14 @@ import pytest
 from kerasnn.analysis import compare
 from kerasnn.tracking.mlflow import read_runs
 
-SMALL = ["data=synthetic", "data.channels=1", "data.image_size=32", "data.examples=300", "trainer.batch_size=32", "data.train_examples=128"]
+SMALL = [
+    "data=synthetic",
+    "data.channels=1",
+    "data.image_size=32",
+    "data.examples=300",
+    "trainer.batch_size=32",
+    "data.train_examples=128",
+]
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:

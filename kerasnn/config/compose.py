@@ -193,6 +193,11 @@ def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
     data = values["data"]
     shared = set(signature(HOLD_OUT).parameters) - {"source"} if "_target_" in data else set()
     sections = {name: _fixed(f"{name}.", section, values[name]) for name, section in schema.FIXED.items()}
+    optimizer = read_recipe("optimizer", values["optimizer"])
+    if "learning_rate" not in optimizer.arguments:
+        raise ConfigError(
+            "optimizer.learning_rate is missing: schedules start from it, set optimizer.learning_rate=0.001"
+        )
     schema.check_shares(sections["trainer"].batch_size, sections["strategy"].devices or 1)
     return RunConfig(
         seed=general.seed,
@@ -200,7 +205,7 @@ def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
         model=read_recipe("model", values["model"], SUPPLIED["model"]),
         data=_read_data(data, shared),
         bundle={key: value for key, value in data.items() if key in shared},
-        optimizer=read_recipe("optimizer", values["optimizer"]),
+        optimizer=optimizer,
         schedule=read_recipe("schedule", values["schedule"], SUPPLIED["schedule"]),
         choices=chosen,
         values=values,

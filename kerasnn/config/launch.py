@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -154,6 +155,8 @@ def _sweep(flags: list[str], overrides: list[str]) -> int:
         raise
     finally:
         failed = sweep.finish(status)
+        runs = len(sweep.children())
+        print(f"{runs - failed} of {runs} runs finished; all in {os.path.relpath(folder)}/sweep.csv")
     return 1 if failed else 0
 
 
@@ -181,6 +184,7 @@ def _train(composed: DictConfig) -> float:
     name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
     tags = {**environment_tags(), "hash.config": config.digest}
     tracker.start(name, config.tracking.experiment, tags, params(config), str(sweep) if sweep else None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # A scheduler's stop ends in order, as Ctrl-C does.
     # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
     import_keras()
     from kerasnn.training.run import run

@@ -15,6 +15,7 @@ from kerasnn.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
+LINE_SECONDS = 60  # How long a log without a bar may be silent within an epoch.
 LOOK_SECONDS = 0.5  # Reading the loss waits for the device; twice a second costs nothing and misses nothing.
 
 
@@ -165,7 +166,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class ProgressLog(keras.callbacks.Callback):
-    """A line per epoch in the log; on a terminal also a bar with rate and time left."""
+    """A line per epoch in the log; on a terminal also a bar with rate and time left, elsewhere a line per minute."""
 
     def __init__(self, epochs: int, steps: int, batch_size: int):
         super().__init__()
@@ -176,7 +177,7 @@ class ProgressLog(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_train_begin(self, logs=None):
-        self._begun = time.perf_counter()
+        self._begun = self._shown = time.perf_counter()
         if sys.stderr.isatty():
             self._open_bar()
 
@@ -185,16 +186,20 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
-        if self._bar and (now - self._shown > LOOK_SECONDS or batch + 1 == self.steps):
-            self._shown = now
-            done = self._epoch * self.steps + batch + 1
-            rate = done * self.batch_size / (now - self._begun)
-            self._bar.update(
-                self._task,
-                completed=done,
-                epoch=f"epoch {self._epoch + 1}/{self.epochs}",
-                facts=f"loss {float(logs['loss']):.4f}  {rate:,.0f} examples/s",
-            )
+        if now - self._shown < (LOOK_SECONDS if self._bar else LINE_SECONDS):
+            return
+        self._shown = now
+        done = self._epoch * self.steps + batch + 1
+        rate = done * self.batch_size / (now - self._begun)
+        epoch, facts = (
+            f"epoch {self._epoch + 1}/{self.epochs}",
+            f"loss {float(logs['loss']):.4f}  {rate:,.0f} examples/s",
+        )
+        if self._bar:
+            self._bar.update(self._task, completed=done, epoch=epoch, facts=facts)
+        else:
+            left = (self.epochs * self.steps - done) * (now - self._begun) / done
+            log.info("%s  step %d/%d  %s  %s left", epoch, batch + 1, self.steps, facts, _clock(left))
 
     def on_epoch_end(self, epoch, logs=None):
         left = (time.perf_counter() - self._begun) / (epoch + 1) * (self.epochs - epoch - 1)

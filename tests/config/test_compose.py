@@ -61,6 +61,7 @@ def test_compose_lets_the_command_line_beat_the_choice():
         ("trainer.jit=atuo", "trainer.jit=atuo is not a choice: did you mean 'auto'? known: auto, false, true"),
         ("seed=-1", "seed=-1 must be in 0 <= x"),
         ("data.validation_fraction=1", "data.validation_fraction=1 must be in"),
+        ("~optimizer.learning_rate", "optimizer.learning_rate is missing: schedules start from it"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0 must be in 0 < x"),
         ("model._target_=os.system", "_target_ 'os.system' is not allowed: a target must start with kerasnn."),
         ("model.num_classes=5", "model.num_classes cannot be set: it comes from the data"),
@@ -114,9 +115,7 @@ def test_digest_ignores_name_and_tracking_alone():
     assert compose(["seed=1"]).digest != plain
 
 
-@pytest.mark.parametrize(
-    "group", ["model", "data", "augment", "optimizer", "schedule", "trainer", "callbacks", "strategy"]
-)
+@pytest.mark.parametrize("group", sorted(groups()))
 def test_every_choice_of_a_group_composes_and_binds(group):
     for choice in groups()[group]:
         needed = {"image_folder": ["data.dir=x"], "csv": ["data.dir=x"], "tfds": ["data.name=x"]}.get(choice, [])

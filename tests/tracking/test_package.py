@@ -4,11 +4,9 @@ import sys
 
 import keras
 import numpy as np
-import pytest
 
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.scaled_tanh import ScaledTanh
-
 
 FRESH = """
 import json, sys

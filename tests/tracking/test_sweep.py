@@ -10,7 +10,6 @@ from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.sweep import child_name, metric_name, open_sweep
 
 
-
 @dataclass
 class Options:
     backend: str = "none"
