@@ -208,18 +208,14 @@ def machine() -> dict[str, str | int | float]:
     }
 
 
-def with_torch(python: str | None) -> str | None:
-    """The Python to time PyTorch with: the one that was named, or this one if it has torch."""
-    return python or (sys.executable if find_spec("torch") else None)
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--only", nargs="+", choices=("lenet5", "vgg16", "digits"), default=["lenet5", "vgg16", "digits"]
     )
-    parser.add_argument("--torch-python", type=with_torch, default=with_torch(None), help="a Python that has PyTorch")
+    here = sys.executable if find_spec("torch") else None
+    parser.add_argument("--torch-python", default=here, help="a Python that has PyTorch")
     parser.add_argument("--tensorboard", help="a folder that TensorBoard lies in, for autolog")
     parser.add_argument("--json", type=Path, help="where every single value goes")
     parser.add_argument("--quick", action="store_true", help="a few steps each: does it run? The numbers mean nothing")

@@ -1,5 +1,6 @@
 """`kerasnn train`: checks every cell of what was asked for, then lets Hydra launch one job or a sweep."""
 
+import gc
 import logging
 import os
 import signal
@@ -167,6 +168,8 @@ def _train_cell(composed: DictConfig) -> float | None:
     except Exception as error:
         log.error("%s failed: %s", HydraConfig.get().job.override_dirname, error)
         return None
+    finally:
+        gc.collect()  # Networks are full of cycles: without this, a sweep would hold many of them at a time.
 
 
 def _train(composed: DictConfig) -> float:

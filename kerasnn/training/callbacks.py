@@ -16,6 +16,7 @@ from kerasnn.tracking.tracker import Tracker
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 60  # How long a log without a bar may be silent within an epoch.
+WRITE_SECONDS = 10  # At most this much training is lost when the process is killed outright.
 LOOK_SECONDS = 0.5  # Reading the loss waits for the device; twice a second costs nothing and misses nothing.
 
 
@@ -84,6 +85,7 @@ class Checkpoints(keras.callbacks.Callback):
         folder: where the files go.
 
     `best_epoch` counts from 1; 0 means that no epoch has ended. `best.keras` is the bare network, as one hands it on.
+    Both are kept in memory and written every ten seconds or so; whoever calls `fit` calls `write` when it has ended.
     """
 
     def __init__(self, folder: Path):
@@ -92,6 +94,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.best_epoch = 0
         self._best = (-math.inf, -math.inf)
         self._bare: keras.Model | None = None
+        self._written = time.perf_counter()
+        self._stale = False
 
     @property
     def best(self) -> Path:
@@ -112,8 +116,18 @@ class Checkpoints(keras.callbacks.Callback):
         if reached > self._best:
             self._best, self.best_epoch = reached, epoch + 1
             self._bare.set_weights(self.model.get_weights())
+            self._stale = True
+        if time.perf_counter() - self._written > WRITE_SECONDS:
+            self.write()
+
+    def write(self, last: bool = True):
+        """Brings the files up to date; a training whose weights broke keeps the `last` that it has."""
+        if self._stale:
             _save(self._bare, self.best)
-        _save(self.model, self.last)
+            self._stale = False
+        if last and self.best_epoch:
+            _save(self.model, self.last)
+        self._written = time.perf_counter()
 
 
 def bare(model: keras.Model) -> keras.Model:

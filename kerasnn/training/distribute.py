@@ -84,7 +84,7 @@ def _make_cpus(count: int) -> None:
 
 def prepare_process(seed: int, precision: str, deterministic: bool) -> None:
     """Puts Keras into the state that a run starts from: nothing left of the run before, seeded, in one precision."""
-    keras.utils.clear_session(free_memory=True)
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     if deterministic:

@@ -131,6 +131,8 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
         "cost/weights_mb": counted.weights_mb,
     }
     _say(static, tracker, result)
+    if counted.uncounted:
+        log.warning("cost/flops is a lower bound: no rule counts %s", ", ".join(counted.uncounted))
     result.hashes = job.bundle.hashes
     tracker.tags({"device": str(job.devices), **{f"hash.{name}": value for name, value in result.hashes.items()}})
     for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
@@ -175,8 +177,13 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
             shuffle=False,
             verbose=0,
         )
+        checkpoints.write()
     except Exception as error:
+        checkpoints.write(last=False)
         raise reading_error(error) or error from error
+    except KeyboardInterrupt:
+        checkpoints.write()
+        raise
     finally:
         progress.close()
         result.history = record.history

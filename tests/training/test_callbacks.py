@@ -48,15 +48,32 @@ def test_checkpoints_keep_the_epoch_with_the_highest_validation_accuracy(tmp_pat
     for epoch, (accuracy, loss) in enumerate([(0.5, 0.9), (0.8, 0.7), (0.8, 0.6), (0.7, 0.1)]):
         checkpoints.model.layers[0].bias.assign([float(epoch), 0.0])
         checkpoints.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": loss})
+    checkpoints.write()
     assert checkpoints.best_epoch == 3
     assert float(keras.saving.load_model(checkpoints.best).layers[0].bias[0]) == 2.0
     assert float(keras.saving.load_model(checkpoints.last).layers[0].bias[0]) == 3.0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.keras", "last.keras"]
 
 
+def test_checkpoints_are_written_while_a_long_training_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("kerasnn.training.callbacks.WRITE_SECONDS", 0)
+    fit(Checkpoints(tmp_path), epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.keras", "last.keras"]
+
+
+def test_checkpoints_of_broken_weights_keep_the_last_that_was_whole(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    model = fit(checkpoints, epochs=1)
+    checkpoints.write()
+    model.layers[0].bias.assign([np.nan, np.nan])
+    checkpoints.write(last=False)
+    assert np.isfinite(keras.saving.load_model(checkpoints.last).layers[0].bias).all()
+
+
 def test_last_checkpoint_carries_the_optimizer(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     fit(checkpoints, epochs=2)
+    checkpoints.write()
     # 64 examples in batches of 16: four steps an epoch.
     assert int(keras.saving.load_model(checkpoints.last).optimizer.iterations) == 8
 
