@@ -10,8 +10,10 @@
 Each message says what was received, what is allowed, and how to mend it.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import NoReturn
 
 
 class KerasnnError(Exception):
@@ -58,3 +60,23 @@ def suggestion(received: str, known: Iterable[str]) -> str:
 def unknown(kind: str, received: str, known: Iterable[str]) -> str:
     """The message for a name that does not exist: "unknown model 'vg16': did you mean 'vgg16'? known: …"."""
     return f"unknown {kind} '{received}': {suggestion(received, known)}"
+
+
+def refuse_in_one_line(parser: ArgumentParser) -> None:
+    """Makes `parser` raise a `ConfigError` with the nearest option, instead of printing its usage and leaving.
+
+    Example:
+        >>> refuse_in_one_line(parser)
+        >>> parser.parse_args(["--prot", "3"])
+        ConfigError: unrecognized arguments: --prot 3: did you mean '--port'? known: --help, --host, --port, --uri
+    """
+
+    def refuse(message: str) -> NoReturn:
+        if not message.startswith("unrecognized"):
+            raise ConfigError(f"{message} (see --help)")
+        words = message.partition(": ")[2].split()
+        word = next((word for word in words if word.startswith("-")), words[0]).split("=")[0]
+        options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        raise ConfigError(f"{message}: {suggestion(word, options)}")
+
+    parser.error = refuse

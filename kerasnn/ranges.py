@@ -10,12 +10,13 @@ from typing import Annotated
 
 @dataclass(frozen=True)
 class Range:
-    """An interval of numbers. `below` excludes its own end: Range(0, below=1) is 0 <= x < 1."""
+    """An interval of numbers, perhaps only multiples of `step`. Range(low=0, below=1) is 0 <= x < 1."""
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
     below: float | None = None
+    step: int = 0
 
     def __contains__(self, value: float) -> bool:
         return (
@@ -23,12 +24,13 @@ class Range:
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
+            and (not self.step or value % self.step == 0)
         )
 
     def __str__(self) -> str:
         left = f"{self.low} <= " if self.low is not None else f"{self.above} < " if self.above is not None else ""
         right = f" <= {self.high}" if self.high is not None else f" < {self.below}" if self.below is not None else ""
-        return f"{left}x{right}"
+        return f"{left}x{right}{f', a multiple of {self.step}' if self.step else ''}"
 
 
 Positive = Annotated[int, Range(low=1)]
@@ -36,6 +38,12 @@ Positive = Annotated[int, Range(low=1)]
 
 Count = Annotated[int, Range(low=0)]
 """A count that may be none: 0, 1, 2 …"""
+
+Even = Annotated[int, Range(low=2, step=2)]
+"""A count of pairs: 2, 4, 6 …"""
+
+Seed = Annotated[int, Range(low=0, below=2**32)]
+"""What NumPy, Python and TensorFlow all take as a seed."""
 
 PositiveFloat = Annotated[float, Range(above=0)]
 """A strictly positive amount, such as a learning rate."""

@@ -37,7 +37,7 @@ def processor_seconds(*arguments, tries=5) -> float:
         (["model=vg16"], "unknown model 'vg16': did you mean 'vgg16'?"),
         (["trainer.epochs=0"], "trainer.epochs=0 must be in 1 <= x"),
         (["+unknown=1"], "unknown key 'unknown'"),
-        (["model._target_=os.system"], "_target_ 'os.system' is not allowed"),
+        (["model._target_=os.system"], "model._target_=os.system is not allowed"),
         (["--cfg", "job", "trainer.epoch=3"], "did you mean 'trainer.epochs'?"),
         (["comparee"], "unknown command 'comparee': did you mean 'compare'?"),
         (["--epochs", "3"], "unrecognized arguments: --epochs"),

@@ -2,11 +2,11 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kerasnn.analysis.tables import RENDER
-from kerasnn.errors import ConfigError, DataError, suggestion, unknown
+from kerasnn.errors import ConfigError, DataError, refuse_in_one_line, unknown
 from kerasnn.tracking.store import RUNS, database_file, resolve_uri
 
 METRICS = {
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         DataError: no runs, or none that `--where` leaves.
     """
     parser = ArgumentParser(prog="kerasnn compare", description=__doc__)
-    parser.error = _refuse(parser)
+    refuse_in_one_line(parser)
     add_arguments(parser)
     asked = parser.parse_args(arguments)
     if asked.format not in RENDER:
@@ -74,16 +74,6 @@ def _read(uri: str, experiment: str | None) -> list[dict]:
         for folder in left_over(file.parent):
             replay(folder)
     return read_runs(uri, experiment)
-
-
-def _refuse(parser: ArgumentParser) -> Callable[[str], None]:
-    def refuse(message: str) -> None:
-        options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-        word = message.rpartition(" ")[2].split("=")[0]
-        hint = f": {suggestion(word, options)}" if message.startswith("unrecognized") else " (see --help)"
-        raise ConfigError(f"{message}{hint}")
-
-    return refuse
 
 
 def tabulate(runs: Sequence[dict]) -> list[dict]:

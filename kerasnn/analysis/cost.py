@@ -13,7 +13,9 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import keras
@@ -228,12 +230,34 @@ def measure_latency(model: keras.Model, repeats: Positive = 30, warm_up: Count =
     return 1000 * median(seconds[warm_up:])
 
 
+def reset_peak_memory() -> None:
+    """Lets `peak_memory_mb` count anew from what is in use now: a process may run a small network after a large one.
+
+    Call it once the devices are configured. On a GPU TensorFlow's counter is reset, on Linux the kernel's (proc(5),
+    `clear_refs`). Elsewhere, and where /proc refuses, there is nothing to reset: the peak of a process without a GPU
+    is then that of its whole life.
+    """
+    import tensorflow as tf
+
+    for gpu in tf.config.list_logical_devices("GPU"):
+        tf.config.experimental.reset_memory_stats(gpu.name)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> float:
-    """The most memory used so far, in 10^6 bytes: of the fullest GPU, or of this process where there is none."""
+    """The most memory used since `reset_peak_memory`, in 10^6 bytes: of the fullest GPU, or resident of this process.
+
+    What a process without a GPU has kept from before, such as the libraries' code, is part of its number.
+    """
     import tensorflow as tf
 
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         return max(tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus) / 1e6
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):  # Unlike ru_maxrss, it can be reset.
+                return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

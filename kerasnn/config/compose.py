@@ -62,8 +62,9 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes what a run computes: all but where and under which name it is kept."""
+        """SHA-256 of everything that changes what a run computes: not its name, nor where data and record lie."""
         values = {key: value for key, value in self.values.items() if key not in ("name", "tracking")}
+        values["data"] = {key: value for key, value in values["data"].items() if key != "dir"}
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -111,14 +112,14 @@ def open_overrides(overrides: Sequence[str]) -> list[str]:
     Group choices, Hydra's own keys and overrides that already say `+` or `~` stay as they are.
     """
     known = set(groups())
-    return [_opened(override, known) for override in overrides]
+    return [_opened(override, known) for override in overrides if override.lstrip("+") != "experiment=null"]
 
 
 def _opened(override: str, known: set[str]) -> str:
     key, _, value = override.partition("=")
     group = key.split("@")[0].split("/")[0]
     if key.lstrip("+") in known:  # `+model=vgg16` means the choice: every group is in the defaults list already.
-        return f"{key.lstrip('+')}={repr(value) if value.isdigit() else value}"
+        return f"{key.lstrip('+')}={repr(value) if value.isdigit() or value == 'null' else value}"
     stays = key.startswith(("+", "~")) or "=" not in override or group in known or group.split(".")[0] == "hydra"
     return override if stays else f"++{override}"
 
@@ -133,7 +134,9 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         >>> compose(["model=vgg16", "data=cifar10"]).model.target
         'kerasnn.models.vgg.vgg'
     """
-    return strict(compose_plain(overrides), choices(overrides))
+    composed = compose_plain(overrides)
+    with _as_hydras(composed):
+        return strict(composed, choices(overrides))
 
 
 def check(overrides: Sequence[str]) -> RunConfig:
@@ -143,7 +146,8 @@ def check(overrides: Sequence[str]) -> RunConfig:
         ConfigError: anything that cannot be meant.
     """
     composed = compose_plain(overrides)
-    return strict(composed, dict(OmegaConf.to_container(composed.hydra.runtime.choices)))
+    with _as_hydras(composed):
+        return strict(composed, dict(OmegaConf.to_container(composed.hydra.runtime.choices)))
 
 
 def compose_plain(overrides: Sequence[str]) -> DictConfig:
@@ -165,13 +169,24 @@ def choices(overrides: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
+def _as_hydras(composed: DictConfig) -> Iterator[None]:
+    """Within it, a value may say `${hydra:runtime.choices.model}`, as in a job that Hydra runs."""
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(composed)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+@contextmanager
 def _hydra() -> Iterator[None]:
     register_schema()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base=VERSION_BASE, job_name="kerasnn"):
             yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise readable(error) from error
 
 
@@ -189,6 +204,7 @@ def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
     values = _plain(config)
     values.pop("hydra", None)
     _check_keys(values)
+    _check_choices(chosen)
     general = _fixed("", schema.General, {key: values[key] for key in ("seed", "name")})
     data = values["data"]
     shared = set(signature(HOLD_OUT).parameters) - {"source"} if "_target_" in data else set()
@@ -198,6 +214,7 @@ def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
         raise ConfigError(
             "optimizer.learning_rate is missing: schedules start from it, set optimizer.learning_rate=0.001"
         )
+    _check_sense(sections["trainer"], sections["tracking"], values["model"], chosen["model"])
     schema.check_shares(sections["trainer"].batch_size, sections["strategy"].devices or 1)
     return RunConfig(
         seed=general.seed,
@@ -216,8 +233,6 @@ def strict(config: DictConfig, chosen: dict[str, str]) -> RunConfig:
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     body = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    if "hydra" in config and not HydraConfig.initialized():
-        HydraConfig.instance().set_config(config)  # So that a value may say ${hydra:runtime.choices.model}.
     try:
         return OmegaConf.to_container(body, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -226,11 +241,31 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _check_keys(values: dict[str, Any]) -> None:
     known = schema.defaults()
+    for key in known:
+        if key not in values:
+            raise ConfigError(f"{key} is missing: every run needs it, do not take it away with ~{key}")
     for key, value in values.items():
         if key not in known:
             raise ConfigError(unknown("key", key, _likely(key, known, values)))
         if isinstance(known[key], dict) and not isinstance(value, dict):
             raise ConfigError(f"{key}={value} must be a section: {suggestion(str(value), groups().get(key, []))}")
+
+
+def _check_choices(chosen: dict[str, str]) -> None:
+    for group in (*schema.OPEN, *schema.FIXED):
+        if "," in str(chosen.get(group, ",")):
+            raise ConfigError(f"{group} takes exactly one choice: {suggestion('', groups()[group])} (-m runs several)")
+
+
+def _check_sense(trainer: schema.Trainer, tracking: schema.Tracking, model: dict[str, Any], name: str) -> None:
+    """Values that are legal each and mean nothing together."""
+    if trainer.loss != "cross_entropy" and trainer.label_smoothing:
+        raise ConfigError(f"trainer.label_smoothing={trainer.label_smoothing} needs trainer.loss=cross_entropy")
+    if not tracking.experiment:
+        raise ConfigError("tracking.experiment must be a name, received none: set tracking.experiment=kerasnn")
+    variant = model.get("variant", name)
+    if variant != name and (conf_dir() / "model" / f"{name}.yaml").exists():
+        raise ConfigError(f"model.variant={variant} does not fit model={name}: choose model={variant}")
 
 
 def _likely(key: str, known: dict[str, Any], values: dict[str, Any]) -> list[str]:
@@ -245,7 +280,10 @@ def _fixed(prefix: str, section: type, values: dict[str, Any]) -> Any:
         if key not in types:
             raise ConfigError(unknown("key", prefix + key, [prefix + name for name in types]))
         check_value(prefix + key, value, types[key])
-    return section(**{field.name: values[field.name] for field in fields(section) if field.name in values})
+    for field in fields(section):
+        if field.name not in values:
+            raise ConfigError(f"{prefix}{field.name} is missing: do not take it away with ~{prefix}{field.name}")
+    return section(**values)
 
 
 def _read_data(data: dict[str, Any], shared: set[str]) -> Recipe:
@@ -264,11 +302,16 @@ def _named(section: str, values: dict[str, Any]) -> dict[str, Recipe]:
     return {name: read_recipe(f"{section}.{name}", recipe) for name, recipe in values.items() if recipe is not None}
 
 
-def changed_values(config: RunConfig) -> dict[str, Any]:
-    """The dotted keys whose values differ from what the group choices alone would give."""
+def changed_values(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:
+    """The dotted keys whose values differ from what the group choices alone would give.
+
+    Args:
+        config: a checked config.
+        searched: the override of the search path, where the choices lie in further folders.
+    """
     chosen = {group: choice for group, choice in config.choices.items() if group != "experiment"}
     plain = [f"{group}=[{c}]" if group in schema.NAMED else f"{group}={c}" for group, c in chosen.items()]
-    before = dict(_leaves(check(plain).values))
+    before = dict(_leaves(check([*plain, *searched]).values))
     return {key: value for key, value in _leaves(config.values) if before.get(key, ...) != value}
 
 

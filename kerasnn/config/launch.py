@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,6 +36,7 @@ from kerasnn.config.compose import (
     strict,
 )
 from kerasnn.config.help import help_text
+from kerasnn.config.schema import Tracking
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.store import resolve_uri
 from kerasnn.training.lean_import import import_keras
@@ -55,11 +56,14 @@ def main(arguments: list[str]) -> int:
     if asked.shell_completion or asked.hydra_help or asked.info:
         _hydra(arguments, [], _train)
         return 0
-    configs = _check(asked)
+    cells = _cells(asked)
+    configs = [check(cell) for cell in cells]
+    for config in configs:
+        resolve_uri(config.tracking.uri)
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    return _launch(arguments, asked)
+    return _launch(arguments, asked, cells[0], configs[0])
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -89,34 +93,29 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def _check(asked: Namespace) -> list[RunConfig]:
-    """The config of every cell, composed before any is launched: a typo in the last costs no hour of the first."""
+def _cells(asked: Namespace) -> list[list[str]]:
+    """The overrides of every run that is asked for, so that all are checked before any is launched.
+
+    A typo in the last cell then costs no hour of the first. What only a search expands (`interval(0,1)`) is left out.
+    """
     parsed = parse_overrides(asked.overrides)
     sweeping = [override for override in parsed if override.is_sweep_override()]
     if sweeping and not asked.multirun:
         word = sweeping[0].input_line
         raise ConfigError(f"'{word}' gives several values: add -m to run them all, or quote a list as key=[a,b]")
-    searched = parse_overrides(search_path_override(asked.config_dir))
-    configs = [check(cell) for cell in _cells([*parsed, *searched])]
-    for config in configs:
-        resolve_uri(config.tracking.uri)
-    return configs
-
-
-def _cells(parsed: list[Override]) -> list[list[str]]:
-    """The overrides of every cell; sweeps that only a search can expand (`interval(0,1)`) are left to it."""
     fixed = [o for o in parsed if not (o.is_sweep_override() and not o.is_discrete_sweep())]
-    return BasicSweeper.split_arguments(fixed, max_batch_size=None)[0]
+    searched = parse_overrides(search_path_override(asked.config_dir))
+    return BasicSweeper.split_arguments([*fixed, *searched], max_batch_size=None)[0]
 
 
-def _launch(arguments: list[str], asked: Namespace) -> int:
+def _launch(arguments: list[str], asked: Namespace, cell: list[str], config: RunConfig) -> int:
     register_schema()
     flags = _flags(arguments, asked)
     overrides = [*open_overrides(asked.overrides), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
     try:
         if asked.multirun and not asked.cfg:
-            return _sweep(flags, overrides)
+            return _sweep(flags, overrides, Path(compose_plain(cell).hydra.sweep.dir).absolute(), config.tracking)
         _hydra(flags, overrides, _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
@@ -137,16 +136,12 @@ def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], 
     hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name="config")(task)()
 
 
-def _sweep(flags: list[str], overrides: list[str]) -> int:
+def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking) -> int:
     """Every cell, one after the other; one that fails is reported and does not stop the rest."""
     from kerasnn.tracking.sweep import open_sweep
 
-    plain = [word for word in overrides if not parse_overrides([word])[0].is_sweep_override()]
-    composed = compose_plain(plain)
-    folder = Path(composed.hydra.sweep.dir).absolute()
     varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
-    config = check(plain)
-    sweep = open_sweep(folder, varying, config.tracking)
+    sweep = open_sweep(folder, varying, tracking)
     status = "FAILED"
     try:
         _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], _train_cell)
@@ -181,12 +176,13 @@ def _train(composed: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = strict(composed, choices([*hydra_config.overrides.task, *searched]))
+    recorded = params(config, searched)
     folder = Path(hydra_config.runtime.output_dir)
     sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None
     tracker = open_tracker(config.tracking.backend, config.tracking.uri, folder)
     name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
     tags = {**environment_tags(), "hash.config": config.digest}
-    tracker.start(name, config.tracking.experiment, tags, params(config), str(sweep) if sweep else None)
+    tracker.start(name, config.tracking.experiment, tags, recorded, str(sweep) if sweep else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # A scheduler's stop ends in order, as Ctrl-C does.
     # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
     import_keras()
@@ -197,7 +193,7 @@ def _train(composed: DictConfig) -> float:
     return result.metrics["best/val_accuracy"]
 
 
-def params(config: RunConfig) -> dict[str, Any]:
+def params(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:
     """What MLflow shows as a run's parameters: the choices, what every comparison asks for, all that was changed."""
     asked_for = {
         "seed": config.seed,
@@ -206,7 +202,7 @@ def params(config: RunConfig) -> dict[str, Any]:
         "optimizer.learning_rate": config.optimizer.arguments["learning_rate"],
     }
     hidden = {"name", "tracking.uri", "tracking.experiment"}
-    changed = {key: value for key, value in changed_values(config).items() if key not in hidden}
+    changed = {key: value for key, value in changed_values(config, searched).items() if key not in hidden}
     return {**config.choices, **asked_for, **changed}
 
 

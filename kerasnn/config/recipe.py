@@ -9,6 +9,19 @@ from kerasnn.config.signature import Signature, signature
 from kerasnn.config.values import misfit
 from kerasnn.errors import ConfigError, unknown
 
+ALLOWED = {
+    "model": ("kerasnn.models.",),
+    "data": ("kerasnn.data.",),
+    "augment": ("kerasnn.augment.",),
+    "optimizer": ("kerasnn.training.optimizers.", "keras.optimizers."),
+    "schedule": ("kerasnn.training.schedules.",),
+    "callbacks": ("kerasnn.training.callbacks.", "keras.callbacks.ReduceLROnPlateau", "keras.callbacks.SwapEMAWeights"),
+}
+"""Where the `_target_` of each section may point: a config from a stranger must not be able to run what it likes."""
+
+ALLOWED_INSIDE = ("keras.initializers.", "keras.regularizers.", "keras.constraints.")
+"""Where the `_target_` of an argument may point."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,6 +57,10 @@ def read_recipe(section: str, values: Any, supplied: Iterable[str] = ()) -> Reci
     if not isinstance(values, dict) or not isinstance(values.get("_target_"), str):
         raise ConfigError(f"{section} must be a mapping with a _target_, received {values!r}")
     target = values["_target_"]
+    section_root, _, inner = section.partition(".")
+    allowed = ALLOWED_INSIDE if inner and section_root not in ("augment", "callbacks") else ALLOWED[section_root]
+    if not target.startswith(allowed):
+        raise ConfigError(f"{section}._target_={target} is not allowed: it must start with {' or '.join(allowed)}")
     found = signature(target)
     arguments = {key: value for key, value in values.items() if key != "_target_"}
     supplied = set(supplied)

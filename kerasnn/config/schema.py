@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from kerasnn.errors import ConfigError
-from kerasnn.ranges import Count, Fraction, Positive
+from kerasnn.ranges import Fraction, Positive, Seed
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Trainer:
         label_smoothing: share of each label spread over all classes, Szegedy 2016; for `cross_entropy`.
         jit: compile the step with XLA. `auto`: on with one GPU, off on a CPU and with several devices.
         precision: the arithmetic of the layers; weights stay float32.
-        deterministic: the same bits on every run of the same machine, for some speed.
+        deterministic: the same bits on every run of the same machine, for some speed; once on, a process stays so.
     """
 
     epochs: Positive = 20
@@ -53,7 +53,7 @@ class Tracking:
 class General:
     """The keys outside any section. `name`: of the run; None takes the model's."""
 
-    seed: Count = 0
+    seed: Seed = 0
     name: str | None = None
 
 

@@ -1,5 +1,6 @@
 """Does a value fit a type? One answer for command line, YAML files, dataclasses and builders' signatures."""
 
+import math
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -9,7 +10,7 @@ from kerasnn.ranges import Range
 
 NAMES = {
     int: "a whole number",
-    float: "a number",
+    float: "a finite number",
     bool: "true or false",
     str: "text",
     dict: "a mapping",
@@ -76,7 +77,7 @@ def _describe_one(option: Any) -> str:
 
 
 def _plural(annotation: Any) -> str:
-    return describe(annotation).replace("a whole number", "whole numbers").replace("a number", "numbers")
+    return describe(annotation).replace("a whole number", "whole numbers").replace("a finite number", "numbers")
 
 
 def _options(annotation: Any) -> Iterator[Any]:
@@ -105,7 +106,7 @@ def _is(value: Any, kind: Any) -> bool:
     if kind in (list, tuple, Sequence):
         return isinstance(value, list | tuple)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) and kind in NAMES else True

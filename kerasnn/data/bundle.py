@@ -161,7 +161,7 @@ def make_bundle(
 
     Raises:
         DataError: fewer than two classes, a class without training examples, an empty split, a file in two splits,
-            more train_examples than there are, or files and no image_size.
+            more train_examples than there are, too few for every class, or files and no image_size.
 
     Example:
         >>> make_bundle(digits(), image_size=32, resize="stretch").input_shape
@@ -220,7 +220,15 @@ def _take_subset(source: Source, train: Examples, count: int) -> Examples:
             f"data.train_examples={count} is too few for the {len(source.class_names)} classes of {source.name}: "
             f"give at least one for each, at most {len(train)}"
         )
-    return train.take(subset(train.labels, count, SPLIT_SEED)) if count < len(train) else train
+    taken = train.take(subset(train.labels, count, SPLIT_SEED)) if count < len(train) else train
+    lost = np.setdiff1d(train.labels, taken.labels)
+    if len(lost):
+        sizes = np.unique(train.labels, return_counts=True)[1]
+        raise DataError(
+            f"data.train_examples={count} leaves no training example of the class '{source.class_names[lost[0]]}', "
+            f"since {source.name} has few of it: give {-(-len(train) // sizes.min())} or more, at most {len(train)}"
+        )
+    return taken
 
 
 def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
@@ -230,7 +238,8 @@ def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
         raise DataError(f"{source.name} has no training example of the class '{empty}': add some, or remove the class")
     for name, examples in splits.items():
         if not len(examples):
-            raise DataError(f"{source.name} has no example left for {name}: add some, or raise validation_fraction")
+            remedy = ", or raise data.validation_fraction" if name == "validation" and source.validation is None else ""
+            raise DataError(f"{source.name} has no example left for {name}: add some{remedy}")
     seen: dict[str, str] = {}
     for name, examples in splits.items():
         for path in examples.paths if isinstance(examples, FileExamples) else ():

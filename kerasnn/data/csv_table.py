@@ -1,5 +1,6 @@
 """A table that lists pictures: one row each, with its path, its label and, if the table has them, its split."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def csv_table(dir: str | None = None, table: str | None = None, channels: Channels = "auto") -> Source:
+def csv_table(dir: str, table: str | None = None, channels: Channels = "auto") -> Source:
     """Pictures on disk that a CSV table lists, in columns `path`, `label` and (optional) `split`.
 
     Paths count from the table's folder. Splits are train, val (or valid, validation) and test; what is not there is
@@ -99,12 +100,16 @@ def _paths(file: Path, frame: "DataFrame") -> list[Path]:
         raise DataError(
             f"csv: {file} lists {absent[0]}, which does not exist{more}: paths count from the table's folder"
         )
-    twice = frame["path"][frame["path"].duplicated()]
-    if len(twice):
-        raise DataError(f"csv: {file} lists {twice.iloc[0]} twice: keep one, or it could be in two splits")
+    first: dict[str, str] = {}
+    for path, written in zip(paths, frame["path"], strict=True):
+        full = os.path.abspath(path)  # Path.absolute would keep `sub/../a.png`.
+        if full in first:
+            also = "" if first[full] == written else f", also as {first[full]}"
+            raise DataError(f"csv: {file} lists {written} twice{also}: keep one, or it could be in two splits")
+        first[full] = written
     return paths
 
 
 def _class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    names = set(labels)
-    return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
+    names = sorted(set(labels))
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)

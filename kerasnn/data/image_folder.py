@@ -17,12 +17,13 @@ SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validat
 """Folder names that stand for a split rather than for a class."""
 
 
-def image_folder(dir: str | None = None, channels: Channels = "auto") -> Source:
+def image_folder(dir: str, channels: Channels = "auto") -> Source:
     """Pictures on disk: `dir/cat/1.jpg`, or `dir/train/cat/1.jpg` with `dir/val` and `dir/test` beside it.
 
     Classes are the names of the sub-folders, sorted; pictures may lie deeper inside them. Hidden files are passed over.
     A file that is no picture, is empty, or is cut short is skipped; a GIF gives its first frame, transparency is laid
     over white, CMYK and 16 bits are converted, EXIF rotation is applied: each such file is named in the log.
+    A file that lies in no class, beside the folders of splits or of classes, is named as well.
 
     Args:
         dir: the folder; a relative one is also looked for in `$KERASNN_DATA`.
@@ -42,18 +43,17 @@ def image_folder(dir: str | None = None, channels: Channels = "auto") -> Source:
     if not class_names:
         raise DataError(f"image_folder: {train} has no sub-folders: make one for each class, named after it")
     listed = {"train": _list(train, class_names)} | {k: _list(path, class_names) for k, path in folders.items()}
-    splits = _examples(listed, class_names, channels)
+    strays = _name_strays({root, train, *folders.values()})
+    splits = _examples(listed, class_names, channels, strays)
     return Source("image_folder", class_names=class_names, origin=str(root), **splits)
 
 
-def find_root(name: str, dir: str | None) -> Path:
+def find_root(name: str, dir: str) -> Path:
     """The user's own folder or file: `dir` itself, or inside `$KERASNN_DATA`.
 
     Raises:
-        DataError: no `dir` was given, or there is nothing of that name.
+        DataError: there is nothing of that name.
     """
-    if dir is None:
-        raise DataError(f"data={name} needs data.dir=…: the folder of your pictures")
     given = Path(dir).expanduser()
     shared = Path(os.environ.get("KERASNN_DATA") or ".").expanduser()
     found = next((path for path in (given, shared / given) if path.exists()), None)
@@ -74,13 +74,12 @@ def _split_folders(root: Path) -> dict[str, Path]:
         if split:
             splits[split] = folder
     if not splits:
-        _name_strays(root)
         return {"train": root}
     if "train" not in splits:
         raise DataError(
             f"image_folder: {root} has {next(iter(splits.values())).name} and no train: add the folder train"
         )
-    for folder in set(inside) - set(splits.values()):
+    for folder in (folder for folder in inside if folder not in splits.values()):
         log.warning("image_folder: skipped %s: it lies beside train", folder)
     return splits
 
@@ -89,10 +88,13 @@ def _sub_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _name_strays(folder: Path) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            log.warning("image_folder: skipped %s: it lies in no class", path)
+def _name_strays(folders: set[Path]) -> int:
+    """Names the files that lie beside the folders of splits or classes, and counts them."""
+    beside = sorted(path for folder in folders for path in folder.iterdir() if not path.name.startswith("."))
+    strays = [path for path in beside if not path.is_dir()]
+    for path in strays:
+        log.warning("image_folder: skipped %s: it lies in no class", path)
+    return len(strays)
 
 
 def _list(folder: Path, class_names: tuple[str, ...]) -> list[tuple[Path, int]]:
@@ -112,11 +114,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _examples(
-    listed: dict[str, list[tuple[Path, int]]], class_names: tuple[str, ...], channels: Channels
+    listed: dict[str, list[tuple[Path, int]]], class_names: tuple[str, ...], channels: Channels, strays: int
 ) -> dict[str, FileExamples]:
     """One survey over all splits, since they must share the number of channels."""
     rows = [(split, path, label) for split, files in listed.items() for path, label in files]
-    good, count = survey("image_folder", [path for _, path, _ in rows], channels)
+    good, count = survey("image_folder", [path for _, path, _ in rows], channels, strays)
     kept = [row for row, is_good in zip(rows, good, strict=True) if is_good]
     for split, name in sorted({(split, class_names[label]) for split, _, label in rows} | _all("train", class_names)):
         if not any(row[0] == split and class_names[row[2]] == name for row in kept):

@@ -11,13 +11,13 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from kerasnn.data.damage import check_whole
 from kerasnn.data.decode import FORMATS
 
 log = logging.getLogger(__name__)
 
 Channels = Literal["auto", "grayscale", "colour"]
 
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _GREY = ("1", "L", "LA", "La")
 
 
@@ -30,7 +30,7 @@ class Look:
     oddity: str = ""
 
 
-def survey(name: str, paths: Sequence[Path], channels: Channels) -> tuple[list[bool], int]:
+def survey(name: str, paths: Sequence[Path], channels: Channels, passed_over: int = 0) -> tuple[list[bool], int]:
     """Which of the files are pictures, and how many channels to read them with.
 
     Each file that is skipped or converted is one line in the log; a summary counts them.
@@ -39,6 +39,7 @@ def survey(name: str, paths: Sequence[Path], channels: Channels) -> tuple[list[b
         name: the source's name, for the log.
         paths: the files.
         channels: `auto` reads grayscale (1) if every picture is grayscale, and colour (3) otherwise.
+        passed_over: files that the source has named and left out itself; the summary counts them as skipped.
 
     Returns:
         For each file whether it can be used, and 1 or 3.
@@ -57,8 +58,9 @@ def survey(name: str, paths: Sequence[Path], channels: Channels) -> tuple[list[b
         if oddity:
             converted += 1
             log.info("%s: converted %s: %s", name, path, oddity)
+    skipped = len(good) - sum(good) + passed_over
     summary = "%s: %d pictures, %d of them converted, %d files skipped; read as %s"
-    log.info(summary, name, sum(good), converted, len(good) - sum(good), "grayscale" if grey else "colour")
+    log.info(summary, name, sum(good), converted, skipped, "grayscale" if grey else "colour")
     return good, 1 if grey else 3
 
 
@@ -69,31 +71,22 @@ def _recolour(is_grey: bool, wants_grey: bool) -> str:
 
 
 def look(path: Path) -> Look:
-    """What one file is, from its head and its end; one without its proper end is decoded in full to be sure."""
+    """What one file is, from its head, and whether it can be read to its end."""
     try:
         if path.stat().st_size == 0:
             return Look(reason="it is empty")
         with Image.open(path, formats=FORMATS) as image:
-            if not _has_end(path, image.format):
-                image.load()
             if image.mode == "F":
                 return Look(reason="it holds floating-point numbers")
-            return Look(grey=image.mode in _GREY or image.mode.startswith("I"), oddity=_oddity(image))
+            found = Look(grey=image.mode in _GREY or image.mode.startswith("I"), oddity=_oddity(image))
+            check_whole(path, image)
+            return found
     except UnidentifiedImageError:
         return Look(reason=f"it is no picture of a known kind ({', '.join(FORMATS)})")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return Look(reason=f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         return Look(reason=f"it is damaged ({error})")
-
-
-def _has_end(path: Path, kind: str | None) -> bool:
-    end = _ENDS.get(kind or "")
-    if end is None:
-        return False
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return file.read().rstrip(b"\0").endswith(end)
 
 
 def _oddity(image: Image.Image) -> str:

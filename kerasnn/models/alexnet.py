@@ -23,7 +23,7 @@ from keras import layers
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.looks_linear import LooksLinear
 from kerasnn.models import heads, inputs
-from kerasnn.ranges import Fraction
+from kerasnn.ranges import Even, Fraction
 
 SMALLEST = {"imagenet": 67, "small": 15}
 
@@ -33,8 +33,8 @@ def alexnet(
     num_classes: int,
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction = 0.5,
-    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256),
-    hidden_widths: tuple[int, ...] = (4096, 4096),
+    widths: tuple[Even, Even, Even, Even, Even] = (96, 256, 384, 384, 256),
+    hidden_widths: tuple[Even, ...] = (4096, 4096),
 ) -> keras.Model:
     """AlexNet: `(227, 227, 3)` → `(num_classes,)` logits.
 

@@ -14,7 +14,7 @@ import keras
 from keras import initializers, layers
 
 from kerasnn.models import heads
-from kerasnn.ranges import Fraction
+from kerasnn.ranges import Fraction, Positive
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 
@@ -30,7 +30,7 @@ INITIALIZER = {
 def mlp(
     input_shape: tuple[int, ...],
     num_classes: int,
-    hidden_widths: tuple[int, ...] = (300, 100),
+    hidden_widths: tuple[Positive, ...] = (300, 100),
     activation: Activation = "relu",
     dropout: Fraction = 0.0,
 ) -> keras.Model:

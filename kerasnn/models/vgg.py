@@ -23,7 +23,7 @@ from keras import layers
 from kerasnn.errors import ModelError, unknown
 from kerasnn.layers.looks_linear import LooksLinear
 from kerasnn.models import heads, inputs
-from kerasnn.ranges import Fraction
+from kerasnn.ranges import Even, Fraction
 
 Variant = Literal["vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"]
 
@@ -47,8 +47,8 @@ def vgg(
     input_shape: tuple[int, int, int],
     num_classes: int,
     dropout: Fraction = 0.5,
-    widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512),
-    hidden_widths: tuple[int, ...] = (4096, 4096),
+    widths: tuple[Even, Even, Even, Even, Even] = (64, 128, 256, 512, 512),
+    hidden_widths: tuple[Even, ...] = (4096, 4096),
 ) -> keras.Model:
     """VGG: `(224, 224, 3)` → `(num_classes,)` logits.
 

@@ -15,7 +15,10 @@ from threading import Lock
 JOURNAL = "tracking.jsonl"
 STATE = "tracking.state"
 
-ENDED = ("FINISHED", "FAILED", "KILLED")
+REFUSED = "REFUSED"
+"""The status of a run that the store will never take."""
+
+ENDED = ("FINISHED", "FAILED", "KILLED", REFUSED)
 
 
 def lock(descriptor: int) -> bool:
@@ -134,7 +137,7 @@ class State:
         experiment_id: MLflow's id of the experiment.
         applied: number of events applied.
         offset: the byte of the journal up to which they reach.
-        status: "RUNNING", or how the run ended.
+        status: "RUNNING", or how the run ended; "REFUSED" where the store does not take it.
         error: what hindered the last attempt, in one line; None where nothing did.
     """
 

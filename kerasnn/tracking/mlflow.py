@@ -1,6 +1,7 @@
 """The only importer of MLflow: applies the events of a run to it, and reads runs back. It imports inside functions."""
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,9 @@ from tempfile import TemporaryDirectory
 import kerasnn
 from kerasnn.errors import DataError, unknown
 from kerasnn.tracking import package
-from kerasnn.tracking.store import database_file
+from kerasnn.tracking.store import database_file, require_runs
+
+log = logging.getLogger(__name__)
 
 SPOOL_TAG = "kerasnn.spool"
 """Tag with the identity of a run's start event, by which a run that was created, but not noted, is found again."""
@@ -34,6 +37,10 @@ MODEL_NAME = "model"
 SCORES = ("best/val_accuracy", "test/accuracy", "test/loss")
 DIGEST_LENGTH = 36  # MLflow's limit: 144 of SHA-256's 256 bits.
 MOST_TAGS = 100  # MLflow's limit per call.
+
+
+class Refused(Exception):
+    """The store will never take this run, such as one under an experiment without a name."""
 
 
 @lru_cache(maxsize=8)
@@ -111,6 +118,9 @@ class Recorder:
         """Applies events in order, numbers and tags as one call; returns what MLflow will never accept, in words.
 
         Applying an event twice leaves one trace: times, steps and identities are the event's own.
+
+        Raises:
+            Refused: MLflow will never accept the run itself.
         """
         if len(events) > 1:
             try:
@@ -124,8 +134,10 @@ class Recorder:
             try:
                 self._one(event, parent)
             except Exception as error:
-                if event["event"] == "start" or not _is_permanent(error):
+                if not _is_permanent(error, event["event"] != "start"):
                     raise
+                if self.run_id is None:
+                    raise Refused(" ".join(str(error).split())) from error
                 refused.append(f"{event['event']}: {error}")
         return refused
 
@@ -149,38 +161,34 @@ class Recorder:
                 self.end(event["status"], event["time"])
 
     def _start(self, event: dict, parent) -> None:
-        from mlflow.entities import Param, RunTag
-
         tags = {**event["tags"], SPOOL_TAG: event["id"], "mlflow.user": event["user"]}
         if event["parent"] and (parent_id := parent(event["parent"])):
             tags["mlflow.parentRunId"] = parent_id
         known = {}
         if self.run_id is None:
             self.experiment_id = self._experiment(event["experiment"])
-            self.run_id = self._find(event["id"]) or self._create(event)
+            self.run_id = self._run(event)
         else:  # The training was resumed: its run goes on. A parameter keeps the value it began with, by MLflow's rule.
             self._client.update_run(self.run_id, status="RUNNING")
             known = self._client.get_run(self.run_id).data.params
-        entries = [RunTag(name, value) for name, value in tags.items()]
-        params = [Param(name, value) for name, value in event["params"].items() if name not in known]
-        for first in range(0, max(len(entries), len(params)), MOST_TAGS):
-            part = slice(first, first + MOST_TAGS)
-            self._client.log_batch(self.run_id, params=params[part], tags=entries[part])
+        params = {name: value for name, value in event["params"].items() if name not in known}
+        self._log([], tags, params)
 
-    def _create(self, event: dict) -> str:
-        run = self._client.create_run(
-            self.experiment_id, start_time=event["time"], tags={SPOOL_TAG: event["id"]}, run_name=event["name"]
-        )
+    def _run(self, event: dict) -> str:
+        """The run's id; an attempt that was cut off may have made it already."""
+        mark = event["id"]
+        for run in self._client.search_runs([self.experiment_id], f"tags.`{SPOOL_TAG}` = '{mark}'", max_results=1):
+            return run.info.run_id
+        run = self._client.create_run(self.experiment_id, event["time"], {SPOOL_TAG: mark}, event["name"])
         return run.info.run_id
-
-    def _find(self, spool: str) -> str | None:
-        found = self._client.search_runs([self.experiment_id], f"tags.`{SPOOL_TAG}` = '{spool}'", max_results=1)
-        return found[0].info.run_id if found else None
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         if found := self._client.get_experiment_by_name(name):
+            if found.lifecycle_stage == "deleted":  # It still holds the name, and takes no run.
+                log.warning("experiment '%s' was deleted in MLflow; this run brings it back, with its runs", name)
+                self._client.restore_experiment(found.experiment_id)
             return found.experiment_id
         local = not self.uri.startswith(("http", "databricks"))
         try:
@@ -191,7 +199,7 @@ class Recorder:
             raise
 
     def _batch(self, events: Sequence[dict]) -> None:
-        from mlflow.entities import Metric, RunTag
+        from mlflow.entities import Metric
 
         metrics, tags = [], {}
         for event in events:
@@ -200,17 +208,19 @@ class Recorder:
             else:
                 step, now = event["step"] or 0, event["time"]
                 metrics += [Metric(name, value, now, step) for name, value in event["values"].items()]
-        entries = [RunTag(name, value) for name, value in tags.items()]
-        for first in range(0, max(len(metrics), len(entries)), MOST_TAGS):
-            part = slice(first, first + MOST_TAGS)
-            self._client.log_batch(self.run_id, metrics=metrics[part], tags=entries[part])
+        self._log(metrics, tags, {})
+
+    def _log(self, metrics: list, tags: dict[str, str], params: dict[str, str]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        kinds = metrics, [Param(*pair) for pair in params.items()], [RunTag(*pair) for pair in tags.items()]
+        for first in range(0, max(map(len, kinds)), MOST_TAGS):
+            self._client.log_batch(self.run_id, *(kind[first : first + MOST_TAGS] for kind in kinds))
 
     def _artifact(self, event: dict) -> None:
         path = self._folder / event["path"]
-        if path.is_dir():
-            self._client.log_artifacts(self.run_id, str(path), event["folder"] or None)
-        else:
-            self._client.log_artifact(self.run_id, str(path), event["folder"] or None)
+        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        keep(self.run_id, str(path), event["folder"] or None)
 
     def _dataset(self, event: dict) -> None:
         import numpy as np
@@ -228,8 +238,8 @@ class Recorder:
             schema=json.dumps(TensorDatasetSchema(images, labels).to_dict()),
             profile=json.dumps({"num_rows": event["examples"], "num_classes": event["num_classes"]}),
         )
-        context = InputTag("mlflow.data.context", event["context"])
-        self._client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+        tags = [InputTag("mlflow.data.context", event["context"])]
+        self._client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
 
     def _model(self, event: dict) -> None:
         from mlflow.entities import LoggedModelOutput
@@ -292,14 +302,7 @@ class Recorder:
         shown.save(str(folder))
         model.saved_input_example_info = shown.info
         model.add_flavor("tensorflow", **package.flavor())
-        pyfunc.add_to_model(
-            model,
-            loader_module="mlflow.tensorflow",
-            data=package.DATA,
-            code=package.CODE,
-            conda_env="conda.yaml",
-            python_env="python_env.yaml",
-        )
+        pyfunc.add_to_model(model, **package.pyfunc_flavor())
         model.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         model.save(str(folder / "MLmodel"))
 
@@ -318,9 +321,7 @@ def read_runs(uri: str, experiment: str | None = None) -> list[dict]:
     Raises:
         DataError: no such store, or no such experiment in it.
     """
-    file = database_file(uri)
-    if file and not file.exists():
-        raise DataError(f"no runs yet: {file} does not exist; train something first, or name another store with --uri")
+    require_runs(uri)
     try:
         client = connect(uri)
         experiments = {found.experiment_id: found.name for found in _pages(client.search_experiments)}
@@ -344,21 +345,14 @@ def _pages(search: Callable) -> Iterator:
 
 
 def _plain(run, experiments: dict[str, str]) -> dict:
-    return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "experiment": experiments[run.info.experiment_id],
-        "status": run.info.status,
-        "start_time": run.info.start_time,
-        "end_time": run.info.end_time,
-        "parent": run.data.tags.get("mlflow.parentRunId"),
-        "params": dict(run.data.params),
-        "metrics": dict(run.data.metrics),
-        "tags": dict(run.data.tags),
-    }
+    info = {name: getattr(run.info, name) for name in ("run_id", "status", "start_time", "end_time")}
+    data = {name: dict(getattr(run.data, name)) for name in ("params", "metrics", "tags")}
+    experiment, parent = experiments[run.info.experiment_id], data["tags"].get("mlflow.parentRunId")
+    return {"name": run.info.run_name, "experiment": experiment, "parent": parent, **info, **data}
 
 
-def _is_permanent(error: Exception) -> bool:
+def _is_permanent(error: Exception, local: bool = True) -> bool:
+    """Whether no retry can cure an error; `local` says whether those count that are not MLflow's own."""
     if isinstance(error, FileNotFoundError | TypeError | ValueError | KeyError):
-        return True
+        return local
     return getattr(error, "error_code", None) in PERMANENT

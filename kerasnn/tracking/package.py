@@ -55,6 +55,17 @@ def flavor() -> dict[str, str]:
     }
 
 
+def pyfunc_flavor() -> dict[str, str]:
+    """The facts of the `python_function` flavor, by which `mlflow.pyfunc` and its server open the model."""
+    return {
+        "loader_module": "mlflow.tensorflow",
+        "data": DATA,
+        "code": CODE,
+        "conda_env": "conda.yaml",
+        "python_env": "python_env.yaml",
+    }
+
+
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from kerasnn.tracking.journal import Journal, read_state
+from kerasnn.tracking.journal import REFUSED, Journal, read_state
 from kerasnn.tracking.store import RUNS, artifact_root, resolve_uri
 from kerasnn.tracking.tracker import NoTracker, Tracker
 
@@ -158,6 +158,10 @@ class SpoolTracker(Tracker):
                 trouble or (state.error if state else None) or "still writing",
                 self._journal.path,
             )
+        elif state and state.status == REFUSED:
+            log.warning(
+                "tracking: MLflow does not take this run (%s); its record is in %s", state.error, self._journal.path
+            )
         return state.run_id if state else None
 
     def _wait(self) -> tuple[bool, str | None]:
@@ -195,7 +199,7 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def _user() -> str:
-    with contextlib.suppress(KeyError, OSError):
+    with contextlib.suppress(KeyError, OSError):  # A container may run under a number that has no name.
         return getpass.getuser()
     return "unknown"
 

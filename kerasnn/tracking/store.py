@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kerasnn.errors import ConfigError
+from kerasnn.errors import ConfigError, DataError
 
 RUNS = "runs"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -49,6 +49,17 @@ def _absolute_sqlite(uri: str, name: str) -> str:
 def database_file(uri: str) -> Path | None:
     """The SQLite file behind a resolved URI, None for any other store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:") else None
+
+
+def require_runs(uri: str) -> None:
+    """Checks that there is something to read.
+
+    Raises:
+        DataError: the SQLite file behind a resolved URI does not exist.
+    """
+    file = database_file(uri)
+    if file and not file.exists():
+        raise DataError(f"no runs yet: {file} does not exist; train something first, or name another store with --uri")
 
 
 def artifact_root(uri: str, runs: str | Path = RUNS) -> Path:

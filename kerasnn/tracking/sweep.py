@@ -176,14 +176,14 @@ def metric_name(text: str) -> str:
 
 
 def _pairs(overrides: Iterable[str]) -> dict[str, str]:
-    pairs = (word.lstrip("+~").partition("=") for word in overrides)
+    pairs = (str(word).lstrip("+~").partition("=") for word in overrides)
     return {key: value for key, sign, value in pairs if sign}
 
 
 def _read_child(folder: Path, varying: Sequence[str]) -> Child:
     result = _read_result(folder)
-    given = {**_recorded(folder), **_overrides(folder)}
-    varied = {key: str(given.get(key, "")) for key in varying}
+    given = _overrides(folder)
+    varied = {key: given.get(key, "") for key in varying}
     name = result.get("name") or folder.name
     child = Child(folder, varied, " ".join(f"{key}={value}" for key, value in varied.items()) or name)
     child.status = result.get("status") or "FAILED"
@@ -199,22 +199,15 @@ def _read_result(folder: Path) -> dict:
         return {}
 
 
-def _recorded(folder: Path) -> dict[str, str]:
-    """The parameters that the child told its tracker."""
-    try:
-        with open(folder / "tracking.jsonl", encoding="utf-8") as file:
-            return json.loads(file.readline()).get("params", {})
-    except (OSError, ValueError):
-        return {}
-
-
 def _overrides(folder: Path) -> dict[str, str]:
-    """What Hydra says that the child was started with: lines such as `- model=vgg16`."""
+    """What Hydra says that the child was started with: it says so even of one that failed at once or has no record."""
+    import yaml
+
     try:
-        lines = (folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8").splitlines()
-    except OSError:
+        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return _pairs(line.removeprefix("- ").strip("'\"") for line in lines)
+    return _pairs(words) if isinstance(words, list) else {}
 
 
 def _statistics(children: list[Child]) -> dict[str, float]:

@@ -6,29 +6,28 @@ import sys
 from argparse import ArgumentParser
 from typing import NoReturn
 
-from kerasnn.errors import ConfigError, DataError
-from kerasnn.tracking.store import artifact_root, database_file, resolve_uri
+from kerasnn.errors import ConfigError, refuse_in_one_line
+from kerasnn.tracking.store import artifact_root, require_runs, resolve_uri
 
 HOST = "127.0.0.1"
 PORT = 5000
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     """Starts the UI and stays with it until Ctrl-C.
 
     Raises:
-        ConfigError: the port is taken, or the store is a server that has its own pages.
+        ConfigError: an unknown option, a port that is taken, or the store is a server that has its own pages.
         DataError: there are no runs yet.
     """
     parser = ArgumentParser(prog="kerasnn ui", description=__doc__)
+    refuse_in_one_line(parser)
     add_arguments(parser)
     asked = parser.parse_args(arguments)
     uri = resolve_uri(asked.uri)
     if uri.startswith("http"):
         raise ConfigError(f"{uri} is a server with pages of its own: open it in a browser")
-    file = database_file(uri)
-    if file and not file.exists():
-        raise DataError(f"no runs yet: {file} does not exist; train something first, or name another store with --uri")
+    require_runs(uri)
     _check_port(asked.host, asked.port)
     print(f"MLflow shows {uri} at http://{asked.host}:{asked.port} (Ctrl-C ends it)", flush=True)
     serve_ui(uri, str(artifact_root(uri)), asked.host, asked.port)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from kerasnn.tracking.journal import JOURNAL, StateFile, is_abandoned, read_events, read_state
+from kerasnn.tracking.journal import JOURNAL, REFUSED, StateFile, is_abandoned, read_events, read_state
+from kerasnn.tracking.mlflow import Recorder, Refused, connect
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Delivery:
         self.trouble: str | None = None
         self.since = time.monotonic()
         self._state: StateFile | None = None
-        self._recorder = None
+        self._recorder: Recorder | None = None
 
     @property
     def state(self):
@@ -96,20 +97,29 @@ class Delivery:
             state.run_id, state.applied, state.offset = None, 0, 0
             return True
         for group in _groups(batch):
-            for refused in self._recorder.apply([event for event, _ in group], self._parent):
-                log.warning("%s: MLflow does not take %s", self.folder, refused)
+            self._apply([event for event, _ in group])
             state.run_id, state.experiment_id = self._recorder.run_id, self._recorder.experiment_id
             state.applied += len(group)
             state.offset = group[-1][1]
-            state.uri, state.error = self._recorder.uri, None
-            last = group[-1][0]
-            state.status = last["status"] if last["event"] == "finish" else "RUNNING"
             self._state.save()
         return True
 
-    def _open(self):
-        from kerasnn.tracking.mlflow import Recorder
+    def _apply(self, events: list[dict]) -> None:
+        """Brings events to MLflow, or passes over them where it has refused their run."""
+        state = self._state.value
+        if state.status == REFUSED and events[0]["event"] != "start":
+            return
+        try:
+            for refused in self._recorder.apply(events, self._parent):
+                log.warning("%s: MLflow does not take %s", self.folder, refused)
+        except Refused as error:
+            log.warning("%s: MLflow will never take this run: %s", self.folder, error)
+            state.status, state.error = REFUSED, str(error)[:200]
+            return
+        state.uri, state.error = self._recorder.uri, None
+        state.status = events[-1]["status"] if events[-1]["event"] == "finish" else "RUNNING"
 
+    def _open(self) -> Recorder:
         state = self._state.value
         start = next(event for event, _ in read_events(self.journal) if event["event"] == "start")
         try:
@@ -122,7 +132,7 @@ class Delivery:
 
     def _parent(self, folder: str) -> str | None:
         parent = read_state(folder)
-        if parent and parent.run_id:
+        if parent and (parent.run_id or parent.status == REFUSED):
             return parent.run_id
         if time.monotonic() - self.since < PARENT_PATIENCE_SECONDS and Path(folder, JOURNAL).exists():
             raise Waiting(f"the sweep in {folder} has no run yet")
@@ -288,8 +298,6 @@ def replay(folder: Path, fallback: dict | None = None) -> bool:
 
 def _warm(opening: dict) -> None:
     """Imports MLflow and opens the store before the first event, while the training is still importing TensorFlow."""
-    from kerasnn.tracking.mlflow import connect
-
     try:
         connect(opening["uri"])
     except Exception as error:  # The first event will meet it again, and say so.

@@ -5,12 +5,14 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kerasnn.errors import TrainingError
+from kerasnn.ranges import NonNegativeFloat, Positive
 from kerasnn.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -65,13 +67,19 @@ class EpochRecord(keras.callbacks.Callback):
 
     def _end_of_training(self):
         if not self._ended:
-            int(self.model.optimizer.iterations)  # Waits until the device has done the last step.
+            _number(self.model.optimizer.iterations)  # Waits until the device has done the last step.
             self._ended = time.perf_counter()
 
 
 def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The rate that the optimizer's next step would use."""
-    return float(optimizer.learning_rate)
+    return _number(optimizer.learning_rate)
+
+
+def _number(value) -> float:
+    """A variable or tensor as a number; a variable may live on several replicas, which all hold the same."""
+    value = getattr(value, "value", value)
+    return float(value.numpy() if hasattr(value, "numpy") else value)
 
 
 def _slashed(key: str) -> str:
@@ -125,14 +133,14 @@ class Checkpoints(keras.callbacks.Callback):
         if self._stale:
             _save(self._bare, self.best)
             self._stale = False
-        if last and self.best_epoch:
+        if last:
             _save(self.model, self.last)
         self._written = time.perf_counter()
 
 
 def bare(model: keras.Model) -> keras.Model:
     """The same network and weights without optimizer, and with batch norm that synchronises with nobody."""
-    copy = keras.models.clone_model(model)
+    copy = type(model).from_config(model.get_config())
     for layer in copy._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = False
@@ -145,6 +153,22 @@ def _save(model: keras.Model, path: Path) -> None:
     fresh = path.with_name(f"new_{path.name}")
     model.save(fresh)
     fresh.replace(path)
+
+
+def early_stopping(
+    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy",
+    patience: Positive = 10,
+    min_delta: NonNegativeFloat = 0.0,
+) -> keras.callbacks.Callback:
+    """Ends a training that has stopped to improve.
+
+    Args:
+        monitor: what must improve: accuracy up or loss down, on the validation split.
+        patience: epochs without improvement after which to end.
+        min_delta: what counts as an improvement.
+    """
+    mode = "max" if monitor == "val_accuracy" else "min"
+    return keras.callbacks.EarlyStopping(monitor, min_delta, patience, mode=mode)
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -3,9 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+from kerasnn.tracking.tracker import Status
 
 
 @dataclass

@@ -70,7 +70,7 @@ def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
         result.save(folder / "result.json")
         tracker.artifact(folder / "result.json")
         result.run_id = tracker.finish(result.status)
-    result.save(folder / "result.json")
+        result.save(folder / "result.json")
     return result
 
 
@@ -182,7 +182,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
         checkpoints.write(last=False)
         raise reading_error(error) or error from error
     except KeyboardInterrupt:
-        checkpoints.write()
+        checkpoints.write()  # Amid an epoch too: what was reached is kept.
         raise
     finally:
         progress.close()

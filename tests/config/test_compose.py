@@ -63,7 +63,25 @@ def test_compose_lets_the_command_line_beat_the_choice():
         ("data.validation_fraction=1", "data.validation_fraction=1 must be in"),
         ("~optimizer.learning_rate", "optimizer.learning_rate is missing: schedules start from it"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0 must be in 0 < x"),
-        ("model._target_=os.system", "_target_ 'os.system' is not allowed: a target must start with kerasnn."),
+        ("model._target_=os.system", "model._target_=os.system is not allowed: it must start with kerasnn.models."),
+        ("model._target_=kerasnn.data.digits.digits", "is not allowed: it must start with kerasnn.models."),
+        (
+            "+callbacks.x._target_=kerasnn.tracking.ui.main",
+            "callbacks.x._target_=kerasnn.tracking.ui.main is not allowed",
+        ),
+        ("+callbacks.x._target_=keras.callbacks.RemoteMonitor", "is not allowed"),
+        ("model.activation={_target_:os.system}", "model.activation._target_=os.system is not allowed"),
+        ("~model", "model"),
+        ("~seed", "seed is missing: every run needs it"),
+        ("~trainer.epochs", "trainer.epochs is missing"),
+        ("model=[vgg16,lenet5]", "model takes exactly one choice"),
+        ("data=[digits,mnist]", "data takes exactly one choice"),
+        ("trainer=null", "unknown trainer 'null'"),
+        ("callbacks=null", "unknown callbacks 'null'"),
+        ("seed=5000000000", "seed=5000000000 must be in 0 <= x < 4294967296"),
+        ("optimizer.learning_rate=inf", "optimizer.learning_rate=inf must be a finite number"),
+        ("tracking.experiment=", "tracking.experiment"),
+        ("tracking.experiment=null", "tracking.experiment=null must be text"),
         ("model.num_classes=5", "model.num_classes cannot be set: it comes from the data"),
         ("trainer=5", "unknown trainer '5'"),
         ("++trainer=5", "unknown trainer '5'"),
@@ -76,6 +94,47 @@ def test_compose_refuses_in_one_line(override, message):
         compose([override])
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=vgg16", "model.variant=vgg11"], "model.variant=vgg11 does not fit model=vgg16: choose model=vgg11"),
+        (
+            ["model=vgg16", "model.hidden_widths=[15]"],
+            "model.hidden_widths=[15] must be a list of whole numbers with 2 <=",
+        ),
+        (
+            ["model=mlp", "model.hidden_widths=[-3]"],
+            "model.hidden_widths=[-3] must be a list of whole numbers with 1 <= x",
+        ),
+        (["trainer.loss=perceptron", "trainer.label_smoothing=0.3"], "needs trainer.loss=cross_entropy"),
+        (["callbacks=early_stopping", "callbacks.early_stopping.patience=x"], "must be a whole number with 1 <= x"),
+        (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val_acuracy"], "did you mean 'val_accuracy'"),
+        (["optimizer.weight_decay=0.1"], "unknown key 'optimizer.weight_decay'"),
+    ],
+)
+def test_compose_refuses_what_does_not_go_together(overrides, message):
+    with pytest.raises(ConfigError) as raised:
+        compose(overrides)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("override", ["experiment=null", "+experiment=null", "+model=vgg16"])
+def test_compose_takes_the_natural_way_to_say_it(override):
+    compose([override])
+
+
+def test_compose_lets_a_value_ask_hydra():
+    assert compose(["model=vgg16", "name=${hydra:runtime.choices.model}-a"]).name == "vgg16-a"
+
+
+def test_experiment_makes_its_own_choices():
+    config = compose(["experiment=perceptron_digits"])
+    assert (config.choices["model"], config.choices["experiment"]) == ("perceptron", "perceptron_digits")
+    assert config.trainer.loss == "perceptron"
+    # What the recipe changes is recorded, beside its name.
+    assert changed_values(config)["trainer.epochs"] == 30
 
 
 def test_compose_refuses_a_dropout_beyond_its_range():
@@ -99,7 +158,7 @@ def test_compose_checks_the_users_own_files(tmp_path, monkeypatch):
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "evil.yaml").write_text("_target_: os.system\ncommand: true\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="'os.system' is not allowed"):
+    with pytest.raises(ConfigError, match="_target_=os.system is not allowed"):
         compose(["model=evil"])
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from kerasnn.config.values import describe, fits, misfit
-from kerasnn.ranges import Fraction, Positive, PositiveFloat, Probability
+from kerasnn.ranges import Even, Fraction, Positive, PositiveFloat, Probability
 
 Jit = Literal["auto", True, False]
 
@@ -38,7 +38,9 @@ def test_fits_accepts_what_the_type_means(value, annotation):
         (1, Jit, "must be one of auto, true, false"),
         ([1, "b"], Sequence[int], "must be a list of whole numbers"),
         ([1, 2, 3], tuple[int, int], "must be a list of whole numbers"),
-        (None, float, "must be a number"),
+        (None, float, "must be a finite number"),
+        (float("inf"), PositiveFloat, "must be a finite number with 0 < x"),
+        (3, Even, "must be in 2 <= x, a multiple of 2"),
         ("no", bool, "must be true or false"),
     ],
 )

@@ -77,7 +77,11 @@ def test_bundle_input_shape_follows_image_size():
         ({"count": 8, "classes": 1}, {}, "toy has 1 class, a classifier needs at least 2"),
         ({}, {"train_examples": 73}, "data.train_examples=73 is more than the 72 that toy has to train on"),
         ({}, {"train_examples": 3}, "data.train_examples=3 is too few for the 4 classes of toy"),
-        ({}, {"validation_fraction": 0.0}, "toy has no example left for validation"),
+        (
+            {},
+            {"validation_fraction": 0.0},
+            r"no example left for validation: add some, or raise data\.validation_fraction",
+        ),
     ],
 )
 def test_bundle_says_in_one_line_what_does_not_fit(changes, arguments, message):
@@ -91,6 +95,20 @@ def test_bundle_refuses_a_class_without_training_examples():
     lacking.train.labels[lacking.train.labels == 2] = 1
     with pytest.raises(DataError, match="no training example of the class 'class2'"):
         make_bundle(lacking)
+
+
+def test_bundle_blames_train_examples_for_a_class_that_it_leaves_empty():
+    # Each hold-out takes one of the four rare ones: 69 and 2 stay to train on, and 2 / 71 of 10 rounds to none.
+    labels = np.zeros(100, np.int32)
+    labels[:4] = 1
+    rare = source(classes=2)
+    rare.train.labels[:] = labels
+    message = (
+        r"data\.train_examples=10 leaves no training example of the class 'class1', .* give 36 or more, at most 71"
+    )
+    with pytest.raises(DataError, match=message):
+        make_bundle(rare, train_examples=10)
+    assert np.bincount(make_bundle(rare, train_examples=36).train.labels).tolist() == [35, 1]
 
 
 def test_bundle_refuses_labels_without_a_name():

@@ -192,7 +192,7 @@ def files(request, tmp_path):
 
 
 def test_train_stream_reads_the_same_batches_as_it_would_hold(files, caplog):
-    caplog.set_level(logging.INFO, "kerasnn.data.stream")
+    caplog.set_level(logging.DEBUG, "kerasnn.data.stream")
     common = {"seed": 3, "batch_size": 7, "epochs": 2, "augment": POLICY}
     held = batches(train_stream(files, **common))
     read = batches(train_stream(files, cache_bytes=100, **common))

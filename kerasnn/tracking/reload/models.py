@@ -8,23 +8,14 @@ from importlib import import_module
 
 import keras
 
-REGISTERING = ("kerasnn.layers", "kerasnn.losses", "kerasnn.optimizers", "kerasnn.schedules", "kerasnn.training")
-"""Where classes and functions register themselves with Keras under the package name `kerasnn`."""
-
-TRAINING = ("losses", "optimizers", "schedules")
-"""The modules of `kerasnn.training` that do; the others run trainings."""
+from kerasnn import layers
 
 
 def register() -> None:
-    """Imports every module that registers something that a saved model may name."""
-    for name in REGISTERING:
-        try:
-            package = import_module(name)
-        except ModuleNotFoundError:
-            continue
-        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-            if name != "kerasnn.training" or module.name in TRAINING:
-                import_module(f"{name}.{module.name}")
+    """Imports every module with a class or function that a saved model may name: the layers and the losses."""
+    for module in pkgutil.iter_modules(layers.__path__):
+        import_module(f"kerasnn.layers.{module.name}")
+    import_module("kerasnn.training.losses")
 
 
 def load_model(path: str, custom_objects: dict | None = None, **options) -> keras.Model:
