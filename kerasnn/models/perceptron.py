@@ -3,8 +3,8 @@
 Rosenblatt 1958, The Perceptron: A Probabilistic Model for Information Storage and Organization in the Brain,
 Psychological Review 65(6). The response layer alone is built: its fixed random association units are left out, as in
 every textbook since Minsky and Papert 1969, and each class has a response unit, of which the largest wins. Trained by
-SGD on `kerasnn.training.losses.PerceptronLoss`, it makes exactly Rosenblatt's corrections; with cross-entropy it is
-softmax regression.
+SGD on `kerasnn.training.losses.PerceptronLoss`, it makes Rosenblatt's corrections, one by one with batches of one and
+their mean with larger ones; with cross-entropy it is softmax regression.
 
 Input any shape → `(num_classes,)` logits; smallest input: one number.
 Count: inputs × classes + classes, 7,850 for MNIST's 28×28 and 10 classes.

@@ -13,15 +13,13 @@ from tempfile import TemporaryDirectory
 import kerasnn
 from kerasnn.errors import DataError, unknown
 from kerasnn.tracking import package
+from kerasnn.tracking.refusal import Refused, is_permanent
 from kerasnn.tracking.store import database_file, require_runs
 
 log = logging.getLogger(__name__)
 
 SPOOL_TAG = "kerasnn.spool"
 """Tag with the identity of a run's start event, by which a run that was created, but not noted, is found again."""
-
-PERMANENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "MALFORMED_REQUEST")
-"""MLflow's error codes that no retry can cure."""
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -37,10 +35,6 @@ MODEL_NAME = "model"
 SCORES = ("best/val_accuracy", "test/accuracy", "test/loss")
 DIGEST_LENGTH = 36  # MLflow's limit: 144 of SHA-256's 256 bits.
 MOST_TAGS = 100  # MLflow's limit per call.
-
-
-class Refused(Exception):
-    """The store will never take this run, such as one under an experiment without a name."""
 
 
 @lru_cache(maxsize=8)
@@ -127,14 +121,14 @@ class Recorder:
                 self._batch(events)
                 return []
             except Exception as error:
-                if not _is_permanent(error):
+                if not is_permanent(error):
                     raise  # else: one by one, so that the good ones get through.
         refused = []
         for event in events:
             try:
                 self._one(event, parent)
             except Exception as error:
-                if not _is_permanent(error, event["event"] != "start"):
+                if not is_permanent(error, event["event"] != "start"):
                     raise
                 if self.run_id is None:
                     raise Refused(" ".join(str(error).split())) from error
@@ -345,14 +339,15 @@ def _pages(search: Callable) -> Iterator:
 
 
 def _plain(run, experiments: dict[str, str]) -> dict:
-    info = {name: getattr(run.info, name) for name in ("run_id", "status", "start_time", "end_time")}
-    data = {name: dict(getattr(run.data, name)) for name in ("params", "metrics", "tags")}
-    experiment, parent = experiments[run.info.experiment_id], data["tags"].get("mlflow.parentRunId")
-    return {"name": run.info.run_name, "experiment": experiment, "parent": parent, **info, **data}
-
-
-def _is_permanent(error: Exception, local: bool = True) -> bool:
-    """Whether no retry can cure an error; `local` says whether those count that are not MLflow's own."""
-    if isinstance(error, FileNotFoundError | TypeError | ValueError | KeyError):
-        return local
-    return getattr(error, "error_code", None) in PERMANENT
+    return {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "experiment": experiments[run.info.experiment_id],
+        "status": run.info.status,
+        "start_time": run.info.start_time,
+        "end_time": run.info.end_time,
+        "parent": run.data.tags.get("mlflow.parentRunId"),
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+        "tags": dict(run.data.tags),
+    }

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from kerasnn.tracking.journal import JOURNAL, REFUSED, StateFile, is_abandoned, read_events, read_state
-from kerasnn.tracking.mlflow import Recorder, Refused, connect
+from kerasnn.tracking.mlflow import Recorder, connect
+from kerasnn.tracking.refusal import Refused
 
 log = logging.getLogger(__name__)
 

@@ -146,7 +146,7 @@ def test_compare_where_keeps_what_fits(recorded, capsys, where, left):
         (["--where", "model > 3"], "cannot be read"),
         (["--where", "__import__('os')"], "unknown column in --where '__import__'"),
         (["--format", "jsn"], "unknown --format 'jsn': did you mean 'json'"),
-        (["--srt", "params"], "unrecognized arguments: .*"),
+        (["--srt", "params"], "unrecognized arguments: --srt params: did you mean '--sort'"),
         (["--sort"], "expected one argument"),
         (["--figure", "a.nope"], "--figure a.nope cannot be written"),
     ],

@@ -1,10 +1,14 @@
 """Costs against hand counts: multiply–adds of a convolution are places × kernel × maps in × maps out."""
 
+import sys
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
-from kerasnn.analysis.cost import count, layer_table, layer_text, measure_latency, peak_memory_mb
+from kerasnn.analysis.cost import count, layer_table, layer_text, measure_latency, peak_memory_mb, reset_peak_memory
 from kerasnn.errors import ModelError
 from kerasnn.models.catalogue import CATALOGUE
 from kerasnn.models.mlp import mlp
@@ -159,6 +163,29 @@ def test_layer_text_lists_layers_and_totals():
     assert lines[-1].split() == ["total", "61,706", "416,520"]
 
 
-def test_latency_and_memory_are_positive():
+def test_latency_is_positive():
     assert measure_latency(perceptron((8, 8, 1), 10), repeats=3, warm_up=1) > 0
-    assert peak_memory_mb() > 50  # The interpreter with TensorFlow holds hundreds.
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not Path("/proc/self/clear_refs").exists(), reason="no peak to reset")
+def test_peak_memory_of_a_small_thing_after_a_big_one_is_its_own():
+    """200 MB are filled and let go: the peak rises by them, outlives them, and falls when it is reset."""
+    reset_peak_memory()
+    before = peak_memory_mb()
+    big = np.ones(25_000_000, "float64")
+    filled = peak_memory_mb()
+    del big
+    assert filled - before > 180
+    assert peak_memory_mb() >= filled
+    reset_peak_memory()
+    assert filled - peak_memory_mb() > 180
+
+
+def test_peak_memory_is_of_this_process_where_nothing_can_be_reset(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("no /proc here")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    reset_peak_memory()
+    assert 50 < peak_memory_mb() < 100_000  # TensorFlow alone takes hundreds; a wrong unit would be off by a thousand.

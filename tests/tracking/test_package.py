@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import keras
 import numpy as np
 
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.scaled_tanh import ScaledTanh
+from kerasnn.tracking.reload import models
 
 FRESH = """
 import json, sys
@@ -90,3 +92,15 @@ def test_model_is_kept_once_when_its_event_is_applied_twice(store):
     assert sorted(file.name for file in tracker.run_dir.iterdir()) == [
         "best.keras", "model_example.npz", "tracking.jsonl", "tracking.state",
     ]  # fmt: skip
+
+
+def test_reload_registers_every_module_that_registers_something(root, monkeypatch):
+    sources = [path for path in (root / "kerasnn").rglob("*.py") if "@keras.saving.register" in path.read_text()]
+    expected = {".".join(path.relative_to(root).with_suffix("").parts) for path in sources}
+    assert {"kerasnn.layers.scaled_tanh", "kerasnn.training.losses"} <= expected
+    imported = []
+    monkeypatch.setattr(models, "import_module", imported.append)
+    models.register()
+    assert expected <= set(imported)
+    for name in imported:  # All of them exist.
+        assert find_spec(name), name

@@ -55,6 +55,7 @@ def test_spool_brings_everything_to_mlflow(store):
     assert run["experiment"] == "tests"
     assert run["params"] == {"model": "vgg16", "seed": "3", "trainer.epochs": "2", "long": "x" * 6000}
     assert run["tags"]["device"] == "cpu"
+    assert run["tags"]["mlflow.user"]
     assert run["tags"]["hash.train"] == "abc"
     assert run["metrics"]["test/accuracy"] == 0.75
     steps, values = zip(*store.history(run_id, "train/loss"), strict=True)
@@ -211,6 +212,50 @@ def test_child_carries_its_parents_run_id(store):
     parent_id = parent.finish()
     (run,) = store.find("sweep/0")
     assert run["parent"] == parent_id
+
+
+def test_deleted_experiment_takes_runs_again(store):
+    """Whoever deletes an experiment in MLflow's pages still trains under its name."""
+    first = store.tracker("before")
+    first.start("before", "thrown away", {}, {})
+    first.finish()
+    experiment = store.client.get_experiment_by_name("thrown away")
+    store.client.delete_experiment(experiment.experiment_id)
+    assert store.find("before") == []
+    again = store.tracker("after")
+    again.start("after", "thrown away", {}, {})
+    again.metrics({"val/loss": 1.0}, step=1)
+    run_id = again.finish()
+    (run,) = store.find("after")
+    assert (run["run_id"], run["experiment"], run["status"]) == (run_id, "thrown away", "FINISHED")
+    assert store.client.get_experiment(experiment.experiment_id).lifecycle_stage == "active"
+    assert "was deleted in MLflow" in (again.run_dir / "tracking.log").read_text()
+
+
+def test_run_that_mlflow_never_takes_is_given_up_with_one_warning(store, caplog):
+    from kerasnn.tracking.writer import left_over
+
+    tracker = store.tracker("nameless")
+    tracker.start("nameless", "", {}, {"model": "lenet5"})
+    for step in range(3):
+        tracker.metrics({"val/loss": 1.0}, step=step)
+    begin = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert tracker.finish() is None
+    assert time.monotonic() - begin < spool.PATIENCE_IN_TROUBLE_SECONDS
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "does not take this run (Invalid experiment name" in line
+    (line,) = (tracker.run_dir / "tracking.log").read_text().splitlines()
+    assert "MLflow will never take this run: Invalid experiment name" in line
+    assert read_state(tracker.run_dir).status == "REFUSED"
+    assert tracker.run_dir not in left_over(store.runs)
+
+    mended = store.start("nameless")  # Resumed under a name that MLflow takes.
+    mended.metrics({"val/loss": 0.5}, step=3)
+    run_id = mended.finish()
+    (run,) = store.find("nameless")
+    assert (run["run_id"], run["status"]) == (run_id, "FINISHED")
+    assert store.history(run_id, "val/loss") == [(3, 0.5)]
 
 
 def test_disk_that_refuses_does_not_stop_a_training(store, monkeypatch, caplog):

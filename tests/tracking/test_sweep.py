@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import pytest
+from omegaconf import OmegaConf
 
 from kerasnn.errors import DataError
 from kerasnn.tracking.spool import open_tracker
@@ -17,11 +18,16 @@ class Options:
     experiment: str = "tests"
 
 
+def write_overrides(folder, overrides: list[str]) -> None:
+    """What Hydra leaves in a child's folder, written as Hydra writes it."""
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(overrides), folder / ".hydra" / "overrides.yaml")
+
+
 def run_child(sweep, index: int, overrides: list[str], accuracy: float | None, status: str = "FINISHED") -> str | None:
     """What a training leaves behind in a sweep's folder."""
     folder = sweep.folder / str(index)
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {word}\n" for word in overrides))
+    write_overrides(folder, overrides)
     name = child_name(sweep.folder, overrides)
     metrics = {} if accuracy is None else {"test/accuracy": accuracy, "cost/train_seconds": 2.0}
     (folder / "result.json").write_text(
@@ -62,6 +68,15 @@ def test_sweep_sums_up_its_children_over_seeds(tmp_path):
     assert means["lenet5"]["test/accuracy/std"] == "0.0"
 
 
+def test_sweep_reads_values_with_commas_quotes_and_length(tmp_path):
+    long = " ".join(["word"] * 40)  # YAML breaks it over several lines.
+    varied = {"augment": "[geometric,colour]", "data.names": "['a, b','c']", "note": long, "seed": "'3'"}
+    sweep = open_sweep(tmp_path, list(varied), Options())
+    run_child(sweep, 0, [f"++{key}={value}" for key, value in varied.items()], 0.5)
+    (child,) = sweep.children()
+    assert child.varied == varied
+
+
 def test_sweep_counts_a_child_that_left_no_result_as_failed(tmp_path):
     sweep = open_sweep(tmp_path, ["model"], Options())
     (tmp_path / "0" / ".hydra").mkdir(parents=True)
@@ -76,6 +91,7 @@ def test_sweep_is_a_parent_run_with_named_children(store, monkeypatch):
         tracker = open_tracker("mlflow", store.uri, sweep.folder / str(seed))
         name = child_name(sweep.folder, [f"seed={seed}"])
         tracker.start(name, "tests", {}, {"model": "lenet5", "seed": seed}, str(sweep.folder))
+        write_overrides(sweep.folder / str(seed), [f"seed={seed}"])
         assert run_child_result(sweep.folder / str(seed), name, accuracy, tracker.finish())
     assert sweep.finish() == 0
 

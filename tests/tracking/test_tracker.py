@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import kerasnn
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.environment import environment_tags
 from kerasnn.tracking.spool import SpoolTracker
@@ -45,22 +46,56 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_environment_tags_name_versions_and_the_commit(tmp_path):
-    git(tmp_path, "init", "-q")
-    (tmp_path / "code.py").write_text("one")
-    git(tmp_path, "add", "code.py")
-    git(tmp_path, "commit", "-qm", "first")
-    tags = environment_tags(tmp_path)
-    assert tags["git.commit"] == tags["mlflow.source.git.commit"] == git(tmp_path, "rev-parse", "HEAD")
-    assert tags["git.dirty"] == "false"
-    (tmp_path / "code.py").write_text("two")
+def commit(folder: Path, name: str) -> str:
+    """Makes `folder` a checkout that knows one file; the commit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "-q")
+    (folder / name).write_text("one")
+    git(folder, "add", name)
+    git(folder, "commit", "-qm", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch) -> Path:
+    """Where kerasnn seems to run from."""
+    file = tmp_path / "code" / "__init__.py"
+    file.parent.mkdir()
+    monkeypatch.setattr(kerasnn, "__file__", str(file))
+    return file
+
+
+def test_environment_tags_name_versions_and_the_commit_of_kerasnn(code, tmp_path):
+    known = commit(code.parent, code.name)
+    for folder in (code.parent, tmp_path):
+        tags = environment_tags(folder)
+        assert tags["git.commit"] == tags["mlflow.source.git.commit"] == known
+        assert tags["git.dirty"] == "false"
+        assert "project.git.commit" not in tags
+    code.write_text("two")
     assert environment_tags(tmp_path)["git.dirty"] == "true"
-    assert {"python", "kerasnn", "tensorflow", "keras", "platform", "mlflow.user"} <= tags.keys()
+    assert {"python", "kerasnn", "tensorflow", "keras", "platform"} <= tags.keys()
     assert all(isinstance(value, str) for value in tags.values())
 
 
-def test_environment_tags_without_a_checkout_have_no_commit(tmp_path):
-    assert "git.commit" not in environment_tags(tmp_path)
+def test_environment_tags_keep_the_commit_of_the_users_own_checkout_apart(code, tmp_path):
+    known, own = commit(code.parent, code.name), commit(tmp_path / "mine", "recipe.yaml")
+    tags = environment_tags(tmp_path / "mine")
+    assert (tags["git.commit"], tags["project.git.commit"]) == (known, own)
+    assert tags["project.git.dirty"] == "false"
+
+
+def test_environment_tags_of_an_installed_kerasnn_do_not_claim_the_commit_around_it(code, tmp_path):
+    own = commit(tmp_path, "recipe.yaml")
+    code.write_text("installed in an environment inside the user's checkout, which does not know it")
+    tags = environment_tags(tmp_path)
+    assert "git.commit" not in tags
+    assert tags["project.git.commit"] == own
+
+
+def test_environment_tags_without_a_checkout_have_no_commit(code, tmp_path):
+    git(code.parent, "init", "-q")  # Without a commit yet.
+    assert not [name for name in environment_tags(tmp_path) if "git" in name]
 
 
 def test_tracking_is_imported_without_tensorflow_and_mlflow(root):

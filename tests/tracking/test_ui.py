@@ -50,3 +50,19 @@ def test_ui_without_runs_says_so(tmp_path, monkeypatch):
 def test_ui_of_a_server_is_its_own(tmp_path):
     with pytest.raises(ConfigError, match="open it in a browser"):
         ui.main(["--uri", "http://127.0.0.1:5000"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prot", "3"], "unrecognized arguments: --prot 3: did you mean '--port'"),
+        (["--hots=::1"], "unrecognized arguments: --hots=::1: did you mean '--host'"),
+        (["--port", "x"], r"argument --port: invalid int value: 'x' \(see --help\)"),
+    ],
+)
+def test_ui_refuses_in_one_line(arguments, message, capsys):
+    with pytest.raises(ConfigError, match=message) as caught:
+        ui.main(arguments)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().err == ""
