@@ -200,8 +200,8 @@ class Recorder:
             if event["event"] == "tags":
                 tags.update(event["values"])
             else:
-                step, now = event["step"] or 0, event["time"]
-                metrics += [Metric(name, value, now, step) for name, value in event["values"].items()]
+                place = event["time"], event["step"] or 0
+                metrics += [Metric(*pair, *place) for pair in event["values"].items()]
         self._log(metrics, tags, {})
 
     def _log(self, metrics: list, tags: dict[str, str], params: dict[str, str]) -> None:
@@ -260,18 +260,16 @@ class Recorder:
 
     def _logged_model(self, event: dict):
         """The model's entry, made or, after an attempt that failed, found again; None where it is already complete."""
-        mark = str(event["time"])
-        mine = f"source_run_id = '{self.run_id}'"
+        mark, mine = str(event["time"]), f"source_run_id = '{self.run_id}'"
         for model in self._client.search_logged_models([self.experiment_id], filter_string=mine):
             if model.tags.get(SPOOL_TAG) == mark:
                 return None if model.status.value == "READY" else model
-        run = self._client.get_run(self.run_id)
         return self._client.create_logged_model(
             self.experiment_id,
             name=MODEL_NAME,
             source_run_id=self.run_id,
             tags={SPOOL_TAG: mark},
-            params=run.data.params,
+            params=self._client.get_run(self.run_id).data.params,
             model_type="classifier",
         )
 
@@ -321,12 +319,10 @@ def read_runs(uri: str, experiment: str | None = None) -> list[dict]:
         experiments = {found.experiment_id: found.name for found in _pages(client.search_experiments)}
     except Exception as error:
         raise DataError(f"{uri} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    if experiment is not None:
-        chosen = {number: name for number, name in experiments.items() if name == experiment}
-        if not chosen:
-            raise DataError(unknown("experiment", experiment, experiments.values()))
-        experiments = chosen
-    runs = _pages(lambda page_token: client.search_runs(list(experiments), max_results=1000, page_token=page_token))
+    chosen = [number for number, name in experiments.items() if experiment in (None, name)]
+    if experiment is not None and not chosen:
+        raise DataError(unknown("experiment", experiment, experiments.values()))
+    runs = _pages(lambda page_token: client.search_runs(chosen, max_results=1000, page_token=page_token))
     return [_plain(run, experiments) for run in runs]
 
 

@@ -1,4 +1,7 @@
-"""Imports Keras without the optional packages that it would load only because they are installed.
+"""Imports TensorFlow and Keras as a training wants them: without optional packages, with oneDNN, and quietly.
+
+TensorFlow switches its oneDNN kernels on by itself only where the CPU has AVX-512; with AVX2 alone they are faster too
+(benchmarks/onednn.py measures it), so they are on here unless `TF_ENABLE_ONEDNN_OPTS=0` says otherwise.
 
 Of the time that `import keras` takes, a good third is scikit-learn, pandas and matplotlib, which Keras tries to
 import for wrappers and adapters that a training never calls (benchmarks/startup.py measures it). Keras itself
@@ -50,10 +53,11 @@ def native_chatter_held() -> Iterator[None]:
 
 
 def import_keras() -> None:
-    """Imports TensorFlow and Keras, lean and quiet. Call it before anything else imports them.
+    """Imports TensorFlow and Keras. Call it before anything else imports them.
 
     `TF_CPP_MIN_LOG_LEVEL=0` in the environment brings TensorFlow's own messages back.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     hush = native_chatter_held if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0" else nullcontext
     with without_optional_packages(), hush():
         import keras  # noqa: F401

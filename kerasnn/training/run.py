@@ -90,6 +90,7 @@ def _build(config: RunConfig) -> Job:
     devices = distribute.open_devices(config.strategy.name, config.strategy.devices)
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
     check_shares(config.trainer.batch_size, devices.count)
+    cost.reset_peak_memory()
     bundle = make_bundle(config.data(), **config.bundle)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():

@@ -176,7 +176,7 @@ def test_peak_memory_of_a_small_thing_after_a_big_one_is_its_own():
     filled = peak_memory_mb()
     del big
     assert filled - before > 180
-    assert peak_memory_mb() >= filled
+    assert peak_memory_mb() > filled - 5  # The kernel counts per processor and adds up now and then.
     reset_peak_memory()
     assert filled - peak_memory_mb() > 180
 
