@@ -51,8 +51,9 @@ def workplace(tmp_path_factory) -> Path:
     code, output, errors = finish(single)
     assert code == 0, errors
     (folder / "single.txt").write_text(output + errors, encoding="utf-8")
-    # A picture of 16 pixels is too small for the third network: its cell fails, and the others run.
-    cells = ["-m", *SMALL, "trainer=smoke", "data.image_size=32", "seed=0,1", "trainer.batch_size=32,400"]
+    # No batch of 400 fits into 128 examples: those cells fail, the others run. One key belongs to a swept group.
+    cells = ["-m", *SMALL, "trainer=smoke", "optimizer=sgd,momentum", "optimizer.weight_decay=0.001"]
+    cells.append("trainer.batch_size=32,400")
     code, output, errors = finish(start(folder, *cells))
     (folder / "sweep.txt").write_text(f"{code}\n{output}\n{errors}", encoding="utf-8")
     return folder
@@ -114,13 +115,14 @@ def test_sweep_goes_on_past_a_failing_cell_and_reports_it(workplace, runs):
     assert code == "1"
     assert any("a batch of 400 is larger than the 128 training examples" in line for line in said)
     children = [run for run in runs if "mlflow.parentRunId" in run["tags"]]
-    # Two seeds times two batch sizes, of which the larger never fits.
-    assert sorted((run["name"], run["status"]) for run in children) == [
-        ("trainer.batch_size=32 seed=0", "FINISHED"),
-        ("trainer.batch_size=400 seed=0", "FAILED"),
-        ("trainer.batch_size=32 seed=1", "FINISHED"),
-        ("trainer.batch_size=400 seed=1", "FAILED"),
-    ]
+    # Two optimizers times two batch sizes, of which the larger never fits.
+    assert {(run["name"], run["status"]) for run in children} == {
+        ("optimizer=sgd trainer.batch_size=32", "FINISHED"),
+        ("optimizer=sgd trainer.batch_size=400", "FAILED"),
+        ("optimizer=momentum trainer.batch_size=32", "FINISHED"),
+        ("optimizer=momentum trainer.batch_size=400", "FAILED"),
+    }
+    assert len(children) == 4
     assert len({run["tags"]["mlflow.parentRunId"] for run in children}) == 1
 
 

@@ -167,7 +167,7 @@ def child_name(folder: str | Path, overrides: Sequence[str]) -> str:
     except (OSError, ValueError, KeyError):  # Started by something else than `open_sweep`: all is named.
         varying = None
     given = _pairs(overrides)
-    return " ".join(f"{key}={value}" for key, value in given.items() if varying is None or key in varying)
+    return " ".join(f"{key}={given[key]}" for key in (given if varying is None else varying) if key in given)
 
 
 def metric_name(text: str) -> str:
