@@ -62,7 +62,7 @@ def as_written(model, train, validation, test, batch_size, epochs, callbacks):
 
 
 def best(model, train, validation, test, batch_size, epochs, callbacks):
-    """oneDNN, no XLA; row numbers are shuffled instead of rows; whole batches are gathered beside the training; fewer calls."""
+    """oneDNN, no XLA; row numbers are shuffled, and whole batches gathered, beside the training; fewer calls."""
     import tensorflow as tf
 
     images, labels = map(tf.constant, train)
