@@ -311,7 +311,8 @@ def changed_values(config: RunConfig, searched: Sequence[str] = ()) -> dict[str,
     """
     chosen = {group: choice for group, choice in config.choices.items() if group != "experiment"}
     plain = [f"{group}=[{c}]" if group in schema.NAMED else f"{group}={c}" for group, c in chosen.items()]
-    before = dict(_leaves(check([*plain, *searched]).values))
+    # Composed, not checked: a choice alone may lack what only the user can say, such as data.dir.
+    before = dict(_leaves(OmegaConf.to_container(compose_plain([*plain, *searched]))))
     return {key: value for key, value in _leaves(config.values) if before.get(key, ...) != value}
 
 

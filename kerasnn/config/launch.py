@@ -132,8 +132,20 @@ def _flags(arguments: list[str], asked: Namespace) -> list[str]:
 
 
 def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], Any]) -> None:
+    """Hydra's launch of `task`; what the task raises comes out as it is, without lines of Hydra's before it."""
+    raised: list[Exception] = []
+
+    def guarded(composed: DictConfig) -> Any:
+        try:
+            return task(composed)
+        except Exception as error:
+            raised.append(error)
+            return None
+
     sys.argv = [sys.argv[0], *flags, *overrides]
-    hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name="config")(task)()
+    hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name="config")(guarded)()
+    if raised:
+        raise raised[0]
 
 
 def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking) -> int:
@@ -188,7 +200,11 @@ def _train(composed: DictConfig) -> float:
     import_keras()
     from kerasnn.training.run import run
 
-    result = run(config, tracker, folder)
+    try:
+        result = run(config, tracker, folder)
+    except KeyboardInterrupt:
+        print(f"{config.name}: stopped; what was reached is in {os.path.relpath(folder)}")
+        raise
     print(_closing_lines(result, folder))
     return result.metrics["best/val_accuracy"]
 
@@ -215,6 +231,12 @@ def _closing_lines(result: "Result", folder: Path) -> str:
             f"{metrics['best/val_accuracy']:.4f} in epoch {metrics['best/epoch']:.0f}, "
             f"{metrics['cost/train_seconds']:.1f} s of training",
             f"  {place}/figures  pictures; result.json and checkpoints beside them",
-            "  python -m kerasnn compare    all runs side by side;  python -m kerasnn ui    in MLflow's UI",
+            f"  in MLflow: {_reference(result)}",
         ]
     )
+
+
+def _reference(result: "Result") -> str:
+    if not result.run_id:
+        return "nothing (tracking=none, or the store was away)"
+    return f"runs:/{result.run_id}; python -m kerasnn compare, or ui"

@@ -213,6 +213,7 @@ class ProgressLog(keras.callbacks.Callback):
         self._streams: list[tuple[logging.StreamHandler, object]] = []
         self._begun = self._shown = 0.0
         self._epoch = 0
+        self._first = True
 
     def on_train_begin(self, logs=None):
         self._begun = self._shown = time.perf_counter()
@@ -224,10 +225,13 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
+        if self._first:  # The first step traces and compiles: the time left is counted from its end.
+            self._begun, self._first = now, False
+            return
         if now - self._shown < (LOOK_SECONDS if self._bar else LINE_SECONDS):
             return
         self._shown = now
-        done = self._epoch * self.steps + batch + 1
+        done = self._epoch * self.steps + batch  # The first step is not timed.
         rate = done * self.batch_size / (now - self._begun)
         epoch, facts = (
             f"epoch {self._epoch + 1}/{self.epochs}",

@@ -152,7 +152,7 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     _figure(_augmentation_figure(job), "augmented_inputs", tracker, folder)
     log.info(
         "%s on %s: %s parameters, %s FLOPs per example, %s train / %s validation / %s test examples, %s",
-        job.model.name, job.bundle.name, f"{counted.params_total:,}", f"{counted.flops:,}",
+        job.config.name, job.bundle.name, f"{counted.params_total:,}", f"{counted.flops:,}",
         *(f"{len(examples):,}" for examples in job.bundle.splits.values()), job.devices,
     )  # fmt: skip
 

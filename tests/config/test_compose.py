@@ -168,6 +168,11 @@ def test_changed_values_are_those_that_differ_from_the_choices():
     assert changed_values(config) == {"trainer.epochs": 3, "model.dropout": 0.25}
 
 
+def test_changed_values_of_a_choice_that_needs_more_than_itself():
+    # data=csv alone is refused, since only the user can say where the table lies; with it, it is what was changed.
+    assert changed_values(compose(["data=csv", "data.dir=table.csv"])) == {"data.dir": "table.csv"}
+
+
 def test_digest_ignores_name_and_tracking_alone():
     plain = compose().digest
     assert compose(["name=a", "tracking=none"]).digest == plain

@@ -94,10 +94,10 @@ def test_progress_log_is_never_silent_for_long(caplog, monkeypatch):
     with caplog.at_level(logging.INFO, logger="kerasnn"):
         fit(ProgressLog(epochs=1, steps=4, batch_size=16), epochs=1)
     lines = [record.getMessage() for record in caplog.records]
-    # Four steps, then the epoch's own line.
-    assert [line.split("  ")[1] for line in lines[:4]] == ["step 1/4", "step 2/4", "step 3/4", "step 4/4"]
+    # The first step is for tracing; three more, then the epoch's own line.
+    assert [line.split("  ")[1] for line in lines[:3]] == ["step 2/4", "step 3/4", "step 4/4"]
     assert "examples/s" in lines[0]
-    assert len(lines) == 5
+    assert len(lines) == 4
 
 
 def test_progress_log_writes_a_plain_line_per_epoch(caplog):
