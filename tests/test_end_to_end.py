@@ -72,7 +72,7 @@ def first(runs) -> dict:
 def test_run_says_where_to_look(workplace):
     said = (workplace / "single.txt").read_text(encoding="utf-8")
     assert "test accuracy" in said
-    assert "python -m kerasnn ui" in said
+    assert "python -m kerasnn compare, or ui" in said
     assert "Traceback" not in said
 
 
