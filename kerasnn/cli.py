@@ -14,7 +14,7 @@ COMMANDS = {
 }
 """Each module has `main(arguments) -> exit code` and is imported only when it is called."""
 
-EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_INTERRUPTED = 130  # 128 and SIGINT's number, as shells have it; the other codes are the errors' own.
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import keras
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay
 
 from kerasnn.ranges import Count, Fraction, Probability
@@ -66,8 +65,3 @@ def warmup_cosine(
         warmup_target=learning_rate,
         warmup_steps=round(warmup_steps),
     )
-
-
-def rate_at(schedule: float | LearningRateSchedule, step: int) -> float:
-    """The rate at a step, whatever the kind of schedule."""
-    return float(keras.ops.convert_to_numpy(schedule(step))) if callable(schedule) else float(schedule)

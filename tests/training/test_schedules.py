@@ -2,11 +2,17 @@
 
 import math
 
+import keras
 import pytest
 
-from kerasnn.training.schedules import constant, cosine, rate_at, step, warmup_cosine
+from kerasnn.training.schedules import constant, cosine, step, warmup_cosine
 
 LENGTH = {"steps_per_epoch": 10, "epochs": 4}
+
+
+def rate_at(schedule, step):
+    """The rate at a step, whatever the kind of schedule."""
+    return float(keras.ops.convert_to_numpy(schedule(step))) if callable(schedule) else float(schedule)
 
 
 def rates(schedule):
