@@ -17,7 +17,7 @@ ALLOWED = {
     "keras_cv": ("augment/", "layers/"),
 }
 # Packages that are imported inside functions only: they are slow to load, or not always needed.
-LATE = ("mlflow", "keras_cv", "matplotlib", "tensorflow_datasets")
+LATE = ("mlflow", "keras_cv", "keras_hub", "matplotlib", "scipy", "tensorflow_datasets", "tokenizers")
 # What loads for --help, --cfg job and a typo.
 LIGHT = ("__init__.py", "__main__.py", "cli.py", "errors.py", "ranges.py", "config/")
 HEAVY = {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "sklearn"}

@@ -1,14 +1,15 @@
 """What every data source returns (`Source`), and what training sees (`Bundle`, which `make_bundle` makes of it)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from kerasnn.data.examples import ArrayExamples, Examples, FileExamples, TextExamples, TokenExamples
 from kerasnn.data.split import hold_out, subset
+from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import DataError
 from kerasnn.ranges import Fraction, Positive
 
@@ -21,67 +22,6 @@ SPLIT_SEED = 0  # One hold-out for every run: what varies between runs is the mo
 
 
 @dataclass(frozen=True)
-class ArrayExamples:
-    """Labelled pictures in memory.
-
-    Args:
-        images: uint8 `(examples, height, width, channels)`.
-        labels: int32 `(examples,)`, the index of the class.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray) -> "ArrayExamples":
-        """The examples at `indices`, in that order."""
-        return ArrayExamples(self.images[indices], self.labels[indices])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of pictures and labels, in order."""
-        seal = sha256(repr(self.images.shape).encode())
-        seal.update(np.ascontiguousarray(self.images))
-        seal.update(np.ascontiguousarray(self.labels, dtype="<i4"))
-        return seal.hexdigest()
-
-
-@dataclass(frozen=True)
-class FileExamples:
-    """Labelled pictures on disk, decoded when they are needed.
-
-    Args:
-        paths: file names, `(examples,)`.
-        labels: int32 `(examples,)`, the index of the class.
-        channels: 1 (grayscale) or 3 (colour): what every file is converted to.
-    """
-
-    paths: tuple[str, ...]
-    labels: np.ndarray
-    channels: int = 3
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray) -> "FileExamples":
-        """The examples at `indices`, in that order."""
-        return FileExamples(tuple(self.paths[i] for i in indices), self.labels[indices], self.channels)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the files' bytes and labels, in order."""
-        seal = sha256()
-        for path, label in zip(self.paths, self.labels, strict=True):
-            seal.update(sha256(Path(path).read_bytes()).digest() + int(label).to_bytes(4, "little"))
-        return seal.hexdigest()
-
-
-Examples = ArrayExamples | FileExamples
-
-
-@dataclass(frozen=True)
 class Source:
     """A data set as it comes: what a function in `kerasnn.data` returns.
 
@@ -90,9 +30,12 @@ class Source:
         train: examples to learn from.
         test: examples for the one final test; None where the set has none (a share of train is then held out).
         validation: examples to choose by; None where the set has none (a share of train is then held out).
-        class_names: one per class, in the order of the labels.
+        class_names: one per class, in the order of the labels; none where the labels are tokens.
         licence: as stated where the set comes from.
         origin: who made it, and where it is found.
+        tokenizer: between text and the tokens of the examples; None for pictures.
+        encode: for texts: turns the splits into tokens, once it is settled who is in train, from which alone the
+            tokenizer may learn.
     """
 
     name: str
@@ -102,14 +45,18 @@ class Source:
     validation: Examples | None = None
     licence: str = "not stated"
     origin: str = ""
+    tokenizer: Tokenizer | None = None
+    encode: Callable[[dict[str, TextExamples]], tuple[dict[str, TokenExamples], Tokenizer]] | None = None
 
 
 @dataclass(frozen=True)
 class Bundle:
     """A data set ready to train on: three splits that share no example, and the facts that models and records need.
 
-    `input_shape` is `(height, width, channels)` as the model sees it; the stream brings each picture there by `resize`.
-    `mean` and `deviation` are per channel, of the training pictures scaled to [0, 1]; the stream standardises by them.
+    Of pictures, `input_shape` is `(height, width, channels)` as the model sees it; the stream brings each picture there
+    by `resize`. `mean` and `deviation` are per channel, of the training pictures scaled to [0, 1]; the stream
+    standardises by them. Of tokens, `input_shape` is `(T,)`, or `(2, T)` for a source and a target; there is no `mean`
+    and no `deviation`, and `resize` means nothing.
     """
 
     name: str
@@ -117,17 +64,29 @@ class Bundle:
     validation: Examples
     test: Examples
     class_names: tuple[str, ...]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     resize: Resize
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     licence: str = "not stated"
     origin: str = ""
+    tokenizer: Tokenizer | None = None
+
+    @property
+    def kind(self) -> Literal["pictures", "tokens"]:
+        """What the examples are, and so which models fit."""
+        return "tokens" if isinstance(self.train, TokenExamples) else "pictures"
+
+    @property
+    def vocab_size(self) -> int | None:
+        """How many different tokens there are, the special ones included; None for pictures."""
+        return self.tokenizer.vocab_size if self.tokenizer else None
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
+        """How many answers a model can give: the classes, or the whole vocabulary where each position has a label."""
+        each_position = isinstance(self.train, TokenExamples) and self.train.each_position
+        return self.vocab_size if each_position else len(self.class_names)
 
     @property
     def splits(self) -> dict[str, Examples]:
@@ -143,7 +102,7 @@ class Bundle:
 def make_bundle(
     source: Source,
     image_size: Positive | None = None,
-    resize: Resize = "pad",
+    resize: Resize | None = None,
     validation_fraction: Fraction = 0.1,
     train_examples: Positive | None = None,
 ) -> Bundle:
@@ -151,64 +110,113 @@ def make_bundle(
 
     Who is held out depends on the labels alone, never on the run's seed: runs are compared on the same examples. A
     source without a test split gives a fifth of its examples to one; validation is then taken from what is left.
+    Where each position has a label there are no classes to share out: any example may be held out.
 
     Args:
         source: the set as it comes.
         image_size: side in pixels of the square that pictures are brought to; None keeps the set's own size.
-        resize: how, as in `kerasnn.data.decode.fit`.
+        resize: how, as in `kerasnn.data.decode.fit`; None pads.
         validation_fraction: share of train that becomes validation where the source has none, class by class.
         train_examples: how many examples of train, after the hold-out, are used, class by class; None takes all.
 
     Raises:
         DataError: fewer than two classes, a class without training examples, an empty split, a file in two splits,
-            more train_examples than there are, too few for every class, or files and no image_size.
+            more train_examples than there are, too few for every class, files and no image_size, or tokens and one.
 
     Example:
         >>> make_bundle(digits(), image_size=32, resize="stretch").input_shape
         (32, 32, 1)
     """
-    _check_source(source, image_size)
+    _check_options(source, image_size, resize)
+    _check_source(source)
     train, test = _divide(source.train, source.test, TEST_FRACTION)
     train, validation = _divide(train, source.validation, validation_fraction)
     if train_examples is not None:
         train = _take_subset(source, train, train_examples)
-    _check_splits(source, {"train": train, "validation": validation, "test": test})
-    shape = _input_shape(train, image_size)
-    mean, deviation = _statistics(train, shape, resize)
+    splits = {"train": train, "validation": validation, "test": test}
+    _check_splits(source, splits)
+    splits, tokenizer = source.encode(splits) if source.encode else (splits, source.tokenizer)
+    shape = _input_shape(splits["train"], image_size)
+    is_picture = isinstance(splits["train"], ArrayExamples | FileExamples)
+    mean, deviation = _statistics(splits["train"], shape, resize or "pad") if is_picture else ((), ())
     return Bundle(
         source.name,
-        train,
-        validation,
-        test,
-        source.class_names,
-        shape,
-        resize,
-        mean,
-        deviation,
-        source.licence,
-        source.origin,
+        **splits,
+        class_names=source.class_names,
+        input_shape=shape,
+        resize=resize or "pad",
+        mean=mean,
+        deviation=deviation,
+        licence=source.licence,
+        origin=source.origin,
+        tokenizer=tokenizer,
     )
 
 
-def _check_source(source: Source, image_size: int | None) -> None:
-    given = {"train": source.train, "validation": source.validation, "test": source.test}
-    if len(source.class_names) < 2:
-        raise DataError(f"{source.name} has {len(source.class_names)} class, a classifier needs at least 2")
-    for name, examples in given.items():
-        labels = () if examples is None else examples.labels
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(source.class_names):
+def _check_options(source: Source, image_size: int | None, resize: Resize | None) -> None:
+    for key, value in (("image_size", image_size), ("resize", resize)):
+        if value is not None and isinstance(source.train, TokenExamples | TextExamples):
             raise DataError(
-                f"{source.name} has labels {labels.min()}..{labels.max()} in {name}, "
-                f"but {len(source.class_names)} class names: labels must be 0..{len(source.class_names) - 1}"
+                f"data.{key}={value} does not apply to data={source.name}: its examples are tokens, not pictures; "
+                f"leave data.{key} out"
             )
     if isinstance(source.train, FileExamples) and image_size is None:
         raise DataError(f"{source.name} has pictures of any size: give data.image_size=64, say, to bring them to one")
 
 
+def _check_source(source: Source) -> None:
+    if isinstance(source.train, TokenExamples):
+        _check_tokens(source)
+    if _each_position(source.train):
+        return
+    if len(source.class_names) < 2:
+        raise DataError(f"{source.name} has {len(source.class_names)} class, a classifier needs at least 2")
+    for name, examples in _given(source):
+        labels = examples.labels
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(source.class_names):
+            raise DataError(
+                f"{source.name} has labels {labels.min()}..{labels.max()} in {name}, "
+                f"but {len(source.class_names)} class names: labels must be 0..{len(source.class_names) - 1}"
+            )
+
+
+def _check_tokens(source: Source) -> None:
+    if source.tokenizer is None:
+        raise DataError(f"{source.name} has tokens and no tokenizer: a Source of tokens needs the one they come from")
+    last = source.tokenizer.vocab_size - 1
+    for name, examples in _given(source):
+        if examples.tokens.shape[1:] != source.train.tokens.shape[1:]:
+            raise DataError(
+                f"{source.name} has sequences of {examples.tokens.shape[1:]} in {name} and of "
+                f"{source.train.tokens.shape[1:]} in train: they must be of one length"
+            )
+        for what, least, values in (("tokens", 0, examples.tokens), ("labels", -1, examples.labels)):
+            numbers = what == "tokens" or examples.each_position
+            if numbers and values.size and not least <= values.min() <= values.max() <= last:
+                raise DataError(
+                    f"{source.name} has {what} {values.min()}..{values.max()} in {name}, "
+                    f"but its tokenizer knows {last + 1}: they must be {least}..{last}"
+                )
+
+
+def _given(source: Source) -> list[tuple[str, Examples]]:
+    splits = {"train": source.train, "validation": source.validation, "test": source.test}
+    return [(name, examples) for name, examples in splits.items() if examples is not None]
+
+
+def _each_position(examples: Examples) -> bool:
+    return isinstance(examples, TokenExamples) and examples.each_position
+
+
+def _strata(examples: Examples) -> np.ndarray:
+    """The class of each example, which hold-outs keep in its share; a single one where positions have labels."""
+    return np.zeros(len(examples), np.int32) if _each_position(examples) else examples.labels
+
+
 def _divide(train: Examples, held: Examples | None, fraction: float) -> tuple[Examples, Examples]:
     if held is not None:
         return train, held
-    kept, taken = hold_out(train.labels, fraction, SPLIT_SEED)
+    kept, taken = hold_out(_strata(train), fraction, SPLIT_SEED)
     return train.take(kept), train.take(taken)
 
 
@@ -220,8 +228,8 @@ def _take_subset(source: Source, train: Examples, count: int) -> Examples:
             f"data.train_examples={count} is too few for the {len(source.class_names)} classes of {source.name}: "
             f"give at least one for each, at most {len(train)}"
         )
-    taken = train.take(subset(train.labels, count, SPLIT_SEED)) if count < len(train) else train
-    lost = np.setdiff1d(train.labels, taken.labels)
+    taken = train.take(subset(_strata(train), count, SPLIT_SEED)) if count < len(train) else train
+    lost = np.setdiff1d(_strata(train), _strata(taken))
     if len(lost):
         sizes = np.unique(train.labels, return_counts=True)[1]
         raise DataError(
@@ -232,7 +240,7 @@ def _take_subset(source: Source, train: Examples, count: int) -> Examples:
 
 
 def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
-    counts = np.bincount(splits["train"].labels, minlength=len(source.class_names))
+    counts = np.bincount(_strata(splits["train"]), minlength=len(source.class_names))
     if not counts.all():
         empty = source.class_names[int(counts.argmin())]
         raise DataError(f"{source.name} has no training example of the class '{empty}': add some, or remove the class")
@@ -247,7 +255,9 @@ def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
                 raise DataError(f"{source.name} has {path} in {seen[path]} and in {name}: a file may be in one split")
 
 
-def _input_shape(train: Examples, image_size: int | None) -> tuple[int, int, int]:
+def _input_shape(train: Examples, image_size: int | None) -> tuple[int, ...]:
+    if isinstance(train, TokenExamples):
+        return train.tokens.shape[1:]
     if isinstance(train, FileExamples):
         return image_size, image_size, train.channels
     height, width, channels = train.images.shape[1:]
@@ -255,7 +265,7 @@ def _input_shape(train: Examples, image_size: int | None) -> tuple[int, int, int
 
 
 def _statistics(
-    train: Examples, shape: tuple[int, int, int], resize: Resize
+    train: ArrayExamples | FileExamples, shape: tuple[int, ...], resize: Resize
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel in [0, 1], of evenly spaced examples: exact whatever the order of summation."""
     from kerasnn.data.decode import load_examples  # Which itself needs the classes above.

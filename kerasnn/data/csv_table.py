@@ -1,14 +1,14 @@
 """A table that lists pictures: one row each, with its path, its label and, if the table has them, its split."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasnn.data.bundle import FileExamples, Source
-from kerasnn.data.image_folder import SPLITS, find_root
+from kerasnn.data.bundle import Source
+from kerasnn.data.examples import FileExamples
+from kerasnn.data.labels import SPLITS, find_root, sort_names
 from kerasnn.data.pictures import Channels, survey
 from kerasnn.errors import DataError, suggestion, unknown
 
@@ -40,7 +40,7 @@ def csv_table(dir: str, table: str | None = None, channels: Channels = "auto") -
     frame = _read(file)
     paths = _paths(file, frame)
     good, count = survey("csv", paths, channels)
-    class_names = _class_names(frame["label"])
+    class_names = sort_names(frame["label"])
     frame = frame.assign(file=[str(path) for path in paths], code=frame["label"].map(class_names.index))[good]
     missing = set(class_names) - set(frame["label"])
     if missing:
@@ -108,8 +108,3 @@ def _paths(file: Path, frame: "DataFrame") -> list[Path]:
             raise DataError(f"csv: {file} lists {written} twice{also}: keep one, or it could be in two splits")
         first[full] = written
     return paths
-
-
-def _class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    names = sorted(set(labels))
-    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from kerasnn.data.bundle import ArrayExamples, Examples, Resize
+from kerasnn.data.bundle import Resize
+from kerasnn.data.examples import ArrayExamples, FileExamples
 from kerasnn.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -68,7 +69,9 @@ def _to_array(image: Image.Image, channels: int) -> np.ndarray:
     return array[..., None] if channels == 1 else array
 
 
-def load_examples(examples: Examples, input_shape: tuple[int, int, int], resize: Resize) -> np.ndarray:
+def load_examples(
+    examples: ArrayExamples | FileExamples, input_shape: tuple[int, int, int], resize: Resize
+) -> np.ndarray:
     """The pictures of all examples at the size that the model takes; files are decoded in parallel.
 
     Args:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasnn.data.bundle import SPLIT_SEED, ArrayExamples, Source
+from kerasnn.data.bundle import SPLIT_SEED, Source
+from kerasnn.data.examples import ArrayExamples
 from kerasnn.data.split import hold_out
 from kerasnn.errors import DataError
 

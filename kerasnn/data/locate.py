@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 from urllib.request import urlopen
 
-from kerasnn.data.bundle import ArrayExamples
+from kerasnn.data.examples import ArrayExamples
 from kerasnn.data.verify import read_verified, verify
 from kerasnn.errors import DataError
 

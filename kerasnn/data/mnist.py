@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from kerasnn.data.archive import gunzip
-from kerasnn.data.bundle import ArrayExamples, Source
+from kerasnn.data.bundle import Source
+from kerasnn.data.examples import ArrayExamples
 from kerasnn.data.locate import Contents, Form, Published, Splits, load
 from kerasnn.errors import DataError
 

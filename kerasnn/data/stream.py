@@ -2,6 +2,7 @@
 
 The batch at (seed, epoch, step) is a pure function of those three numbers. So training may stop and go on at any epoch,
 on any number of threads or devices, and two models trained with one seed see the same pictures in the same order.
+Tokens go the same way as pictures, as the whole numbers that they are.
 """
 
 import logging
@@ -13,8 +14,9 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from kerasnn.data.bundle import Bundle, Examples
+from kerasnn.data.bundle import Bundle
 from kerasnn.data.decode import load_examples
+from kerasnn.data.examples import Examples, TokenExamples
 from kerasnn.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,8 @@ def train_stream(
         cache_bytes: a set that takes more, at its final size as uint8, is read batch by batch instead of held.
 
     Returns:
-        (images, labels): float32 `(batch_size, height, width, channels)`, standardised, and int32 `(batch_size,)`.
+        (images, labels): float32 `(batch_size, height, width, channels)`, standardised, and int32 `(batch_size,)`; of
+        tokens int32 `(batch_size, *bundle.input_shape)`, and labels that may be one for each position.
 
     Raises:
         DataError: there are fewer examples than `batch_size`.
@@ -95,7 +98,8 @@ def evaluation_stream(
         cache_bytes: a set that takes more is read batch by batch instead of held.
 
     Returns:
-        (images, labels): float32 `(batch, height, width, channels)` and int32 `(batch,)`.
+        (images, labels): float32 `(batch, height, width, channels)` and int32 `(batch,)`; tokens as `train_stream`
+        gives them.
 
     Example:
         >>> model.evaluate(evaluation_stream(bundle.test, bundle, batch_size=256))
@@ -106,8 +110,10 @@ def evaluation_stream(
 
     @plain
     def make_batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = read(tf.range(start, tf.minimum(start + batch_size, count)))
-        return standardise(_scale(images), bundle.mean, bundle.deviation), labels
+        inputs, labels = read(tf.range(start, tf.minimum(start + batch_size, count)))
+        if bundle.kind == "pictures":
+            inputs = standardise(_scale(inputs), bundle.mean, bundle.deviation)
+        return inputs, labels
 
     starts = tf.data.Dataset.range(0, count, batch_size, output_type=tf.int32)
     return _finish(starts.map(make_batch, num_parallel_calls=parallel, deterministic=True))
@@ -201,24 +207,28 @@ def _train_batch(
     step: tf.Tensor,
     indices: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    images, labels = read(indices)
-    images = _scale(images)
+    inputs, labels = read(indices)
+    if bundle.kind == "pictures":
+        inputs = _scale(inputs)
     if augment is not None:
-        images, labels = augment(images, labels, _fold(key, DRAWS, epoch, step))
-    return standardise(images, bundle.mean, bundle.deviation), labels
+        inputs, labels = augment(inputs, labels, _fold(key, DRAWS, epoch, step))
+    if bundle.kind == "pictures":
+        inputs = standardise(inputs, bundle.mean, bundle.deviation)
+    return inputs, labels
 
 
 def _fits(name: str, examples: int, bundle: Bundle, cache_bytes: int) -> bool:
     """Whether a split is held in memory, and a line in the log that says so."""
-    size = examples * math.prod(bundle.input_shape)
+    size = examples * math.prod(bundle.input_shape) * _dtype(bundle).size
     held = size <= cache_bytes
     form = "×".join(map(str, bundle.input_shape))
     place = "held in memory" if held else f"more than {cache_bytes / 1e9:.3f} GB, so read batch by batch"
     log.log(
         logging.DEBUG if held else logging.INFO,
-        "%s: %s pictures of %s take %.3f GB: %s",
+        "%s: %s %s of %s take %.3f GB: %s",
         name,
         f"{examples:,}",
+        bundle.kind,
         form,
         size / 1e9,
         place,
@@ -227,25 +237,35 @@ def _fits(name: str, examples: int, bundle: Bundle, cache_bytes: int) -> bool:
 
 
 def _reader(examples: Examples, bundle: Bundle, *, held: bool) -> tuple[Reader, int]:
-    """A function of indices to uint8 images and int32 labels, and how many of its calls may run at a time."""
-    shape = bundle.input_shape
+    """A function of indices to uint8 images, or int32 tokens, and int32 labels; how many calls may run at a time."""
     labels = np.ascontiguousarray(examples.labels, np.int32)
     # On a machine with a GPU a constant would land there, and every batch would be copied back.
     with tf.device("/CPU:0"):
         all_labels = tf.constant(labels)
         if held:
-            all_images = tf.constant(load_examples(examples, shape, bundle.resize))
-            return lambda indices: (tf.gather(all_images, indices), tf.gather(all_labels, indices)), tf.data.AUTOTUNE
+            all_inputs = tf.constant(_load(examples, bundle))
+            return lambda indices: (tf.gather(all_inputs, indices), tf.gather(all_labels, indices)), tf.data.AUTOTUNE
 
     def load(indices: np.ndarray) -> np.ndarray:
-        return load_examples(examples.take(indices), shape, bundle.resize)
+        return _load(examples.take(indices), bundle)
 
     def read(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Not stateful: equal indices give equal pictures, so calls may run side by side under op determinism too.
-        images = tf.numpy_function(load, [indices], tf.uint8, stateful=False)
-        return tf.ensure_shape(images, (indices.shape[0], *shape)), tf.gather(all_labels, indices)
+        inputs = tf.numpy_function(load, [indices], _dtype(bundle), stateful=False)
+        return tf.ensure_shape(inputs, (indices.shape[0], *bundle.input_shape)), tf.gather(all_labels, indices)
 
     return read, READERS
+
+
+def _load(examples: Examples, bundle: Bundle) -> np.ndarray:
+    """The pictures at the size that the model takes, uint8; or the tokens, int32."""
+    if isinstance(examples, TokenExamples):
+        return np.ascontiguousarray(examples.tokens, np.int32)
+    return load_examples(examples, bundle.input_shape, bundle.resize)
+
+
+def _dtype(bundle: Bundle) -> tf.DType:
+    return tf.uint8 if bundle.kind == "pictures" else tf.int32
 
 
 def _key(seed: int) -> tf.Tensor:

@@ -4,7 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from kerasnn.data.bundle import ArrayExamples, Source
+from kerasnn.data.bundle import Source
+from kerasnn.data.examples import ArrayExamples
 from kerasnn.ranges import Count, NonNegativeFloat, Positive
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasnn.data.bundle import ArrayExamples, Source
+from kerasnn.data.bundle import Source
 from kerasnn.data.decode import fit
+from kerasnn.data.examples import ArrayExamples
 from kerasnn.data.locate import open_url
 from kerasnn.errors import DataError, unknown
 from kerasnn.ranges import Positive

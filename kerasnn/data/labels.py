@@ -1,0 +1,200 @@
+"""Where the labels of the user's own files come from: names of folders, perhaps with splits above them, or of files."""
+
+import logging
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+
+from kerasnn.errors import DataError, unknown
+
+log = logging.getLogger(__name__)
+
+SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+"""Names that stand for a split, of folders (rather than for a class) and in tables."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Labelled files, as they lie in folders or as their names tell.
+
+    Args:
+        class_names: the classes of train, sorted.
+        splits: which splits have a folder; train alone where there are none.
+        rows: (split, file, index of the class), in one fixed order.
+        strays: how many files lie in no class; each was named in the log.
+    """
+
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    rows: list[tuple[str, Path, int]]
+    strays: int
+
+
+def find_root(name: str, dir: str) -> Path:
+    """The user's own folder or file: `dir` itself, or inside `$KERASNN_DATA`.
+
+    Raises:
+        DataError: there is nothing of that name.
+    """
+    given = Path(dir).expanduser()
+    shared = Path(os.environ.get("KERASNN_DATA") or ".").expanduser()
+    found = next((path for path in (given, shared / given) if path.exists()), None)
+    if found is None:
+        raise DataError(f"data={name}: data.dir={dir} does not exist, here or in $KERASNN_DATA ({shared})")
+    return found.absolute()
+
+
+def list_classes(name: str, root: Path, splits: Mapping[str, str] = SPLITS) -> Listing:
+    """The files of `root/cat`, or of `root/train/cat` with `root/val` and `root/test` beside it.
+
+    Files may lie deeper inside a class. Hidden ones are passed over; those that lie in no class are named in the log.
+
+    Args:
+        name: the source's name, for messages.
+        root: the folder.
+        splits: folder names that stand for a split.
+
+    Raises:
+        DataError: no folder, no classes, a split twice, splits without train, a class that train does not have.
+    """
+    folders = _split_folders(name, root, splits)
+    train = folders["train"]
+    class_names = tuple(folder.name for folder in _sub_folders(train))
+    if not class_names:
+        raise DataError(f"{name}: {train} has no sub-folders: make one for each class, named after it")
+    rows = []
+    for split in ("train", *(split for split in folders if split != "train")):
+        rows += [(split, path, label) for path, label in _list(name, folders[split], class_names)]
+    return Listing(class_names, tuple(folders), rows, _name_strays(name, {root, *folders.values()}))
+
+
+def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
+    """The files below `root` whose names match a pattern such as `{label}_{speaker}_{index}`, all of them in train.
+
+    A file that does not match is named in the log, and so is how many different values each part has.
+
+    Args:
+        name: the source's name, for messages.
+        root: the folder.
+        pattern: as for `compile_pattern`; the file's ending is no part of it.
+        ending: of the files that are looked at, such as `.wav`.
+
+    Raises:
+        DataError: a pattern that cannot be meant, no folder, or no file that matches.
+    """
+    expression = compile_pattern(pattern)
+    if not root.is_dir():
+        raise DataError(f"{name}: data.dir={root} is a file: give the folder that holds the {ending} files")
+    files = [path for path in files_below(root) if path.suffix.lower() == ending]
+    found = {path: expression.fullmatch(path.stem) for path in files}
+    for path in (path for path, match in found.items() if not match):
+        log.warning("%s: skipped %s: its name does not match data.pattern=%s", name, path, pattern)
+    parts = {path: match.groupdict() for path, match in found.items() if match}
+    if not parts:
+        raise DataError(f"{name}: of the {len(files)} {ending} files in {root} none matches data.pattern={pattern}")
+    kinds = ", ".join(f"{len({part[key] for part in parts.values()})} of {key}" for key in expression.groupindex)
+    log.info("%s: %d of %d files match data.pattern=%s: %s", name, len(parts), len(files), pattern, kinds)
+    names = sort_names(part["label"] for part in parts.values())
+    rows = [("train", path, names.index(part["label"])) for path, part in parts.items()]
+    return Listing(names, ("train",), rows, len(files) - len(parts))
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern of file names as a regular expression with a group for each part.
+
+    A part may not hold the characters that stand between parts, so there is one way to read a name, or none.
+
+    Raises:
+        DataError: it cannot be read, has no `{label}`, a part twice, or nothing between two parts.
+
+    Example:
+        >>> compile_pattern("{label}_{speaker}").fullmatch("7_theo").groupdict()
+        {'label': '7', 'speaker': 'theo'}
+    """
+    example = "write it like '{label}_{speaker}_{index}'"
+    try:
+        pieces = [(literal, key, bool(spec or how)) for literal, key, spec, how in Formatter().parse(pattern)]
+    except ValueError as error:
+        raise DataError(f"data.pattern={pattern} cannot be read ({error}): {example}") from error
+    keys = [key for _, key, _ in pieces if key is not None]
+    if "label" not in keys:
+        raise DataError(f"data.pattern={pattern} has no {{label}}: {example}")
+    if any(is_more or (key is not None and not key.isidentifier()) for _, key, is_more in pieces):
+        raise DataError(f"data.pattern={pattern} has braces around something that is no plain name: {example}")
+    if len(set(keys)) < len(keys):
+        raise DataError(f"data.pattern={pattern} has a part twice: {example}")
+    if any(not literal for literal, _, _ in pieces[1:]):
+        raise DataError(f"data.pattern={pattern} has nothing between two parts: {example}")
+    between = re.escape("".join(sorted({letter for literal, _, _ in pieces for letter in literal})))
+    part = f"[^{between}]+" if between else ".+"
+    return re.compile("".join(re.escape(literal) + (f"(?P<{key}>{part})" if key else "") for literal, key, _ in pieces))
+
+
+def check_classes(name: str, what: str, listing: Listing, kept: Iterable[tuple[str, Path, int]]) -> None:
+    """Raises DataError where a class had files in a split, or has a folder in train, and none of them was `kept`."""
+    left = {(split, label) for split, _, label in kept}
+    due = {(split, label) for split, _, label in listing.rows} | {
+        ("train", label) for label in range(len(listing.class_names))
+    }
+    for split, label in sorted(due):
+        if (split, label) not in left:
+            raise DataError(
+                f"{name}: the class '{listing.class_names[label]}' has no {what} in {split}: "
+                "add some, or remove the class"
+            )
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below the folder in one fixed order, whatever order the disk has; hidden ones are passed over."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def sort_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels: sorted as numbers if all are whole numbers, as text otherwise."""
+    names = sorted(set(labels))
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
+
+
+def _split_folders(name: str, root: Path, known: Mapping[str, str]) -> dict[str, Path]:
+    if not root.is_dir():
+        raise DataError(f"{name}: data.dir={root} is a file: give the folder that holds one sub-folder per class")
+    inside = _sub_folders(root)
+    splits: dict[str, Path] = {}
+    for folder in inside:
+        split = known.get(folder.name.lower())
+        if split in splits:
+            raise DataError(f"{name}: {folder} and {splits[split]} are both for {split}: keep one")
+        if split:
+            splits[split] = folder
+    if not splits:
+        return {"train": root}
+    if "train" not in splits:
+        raise DataError(f"{name}: {root} has {next(iter(splits.values())).name} and no train: add the folder train")
+    for folder in (folder for folder in inside if folder not in splits.values()):
+        log.warning("%s: skipped %s: it lies beside train", name, folder)
+    return splits
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _name_strays(name: str, folders: Collection[Path]) -> int:
+    """Names the files that lie beside the folders of splits or classes, and counts them."""
+    beside = sorted(path for folder in folders for path in folder.iterdir() if not path.name.startswith("."))
+    strays = [path for path in beside if not path.is_dir()]
+    for path in strays:
+        log.warning("%s: skipped %s: it lies in no class", name, path)
+    return len(strays)
+
+
+def _list(name: str, folder: Path, class_names: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+    for part in _sub_folders(folder):
+        if part.name not in class_names:
+            raise DataError(f"{name}: {folder.name}: {unknown('class', part.name, class_names)}")
+        yield from ((path, class_names.index(part.name)) for path in files_below(part))
