@@ -1,27 +1,20 @@
 """What the README says is so: its tree, its table of choices, its commands, its pictures."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from commands import check_command, commands
 
-from kerasnn import cli
-from kerasnn.config.compose import compose, groups
+from kerasnn.config.folders import groups
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted({line.split("#")[0].strip() for line in re.findall(r"^ +(python -m kerasnn.*)$", TEXT, re.MULTILINE)})
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands(TEXT))
 def test_command_means_something(command):
-    name, words = cli._split(shlex.split(command)[3:])
-    assert name in cli.COMMANDS
-    overrides = [word for word in words if "=" in word and not word.startswith("-")]
-    if name == "train":
-        # A sweep's first cell stands for all: its values are single choices.
-        compose([re.sub(r"=([^\[,]+),.*", r"=\1", override) for override in overrides])
+    check_command(command)
 
 
 def test_table_of_choices_is_complete():
