@@ -10,11 +10,11 @@ from kerasnn.cli import main
 from kerasnn.config import launch
 
 pictures, report, *overrides = sys.argv[1:]
-strict = launch.strict
+checked = launch.checked
 
 
 def with_clock(composed, choices):
-    config = strict(composed, choices)
+    config = checked(composed, choices)
     return replace(config, data=source, callbacks={**config.callbacks, "clock": clock})
 
 
@@ -37,5 +37,5 @@ def clock():
     return Clock(report)
 
 
-launch.strict = with_clock
+launch.checked = with_clock
 sys.exit(main(overrides))

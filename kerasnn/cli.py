@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "kerasnn.config.launch",
     "compare": "kerasnn.analysis.compare",
     "ui": "kerasnn.tracking.ui",
+    "zoo": "kerasnn.zoo",
 }
 """Each module has `main(arguments) -> exit code` and is imported only when it is called."""
 

@@ -37,8 +37,8 @@ def test_installed_wheel_composes_in_an_empty_folder(wheel, tmp_path):
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     script = (
-        "import kerasnn.config.compose as compose\n"
-        "print(compose.conf_dir()); print(compose.compose(['model=vgg16', 'data=cifar10']).model.target)"
+        "from kerasnn.config import compose, folders\n"
+        "print(folders.conf_dir()); print(compose.compose(['model=vgg16', 'data=cifar10']).model.target)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script], cwd=empty, capture_output=True, text=True, check=False,

@@ -4,7 +4,8 @@ from dataclasses import fields
 from textwrap import fill
 
 from kerasnn.config import schema
-from kerasnn.config.compose import groups
+from kerasnn.config.folders import groups
+from kerasnn.config.plugins import plugins
 
 EXAMPLES = """\
   python -m kerasnn                               LeNet-5 on digits, offline
@@ -13,7 +14,8 @@ EXAMPLES = """\
   python -m kerasnn augment=[flip_crop,colour]    presets compose
   python -m kerasnn -m model=mlp,lenet5 seed=0,1  a sweep: every combination
   python -m kerasnn compare --sort test_accuracy  the runs side by side
-  python -m kerasnn ui                            the runs in MLflow's UI"""
+  python -m kerasnn ui                            the runs in MLflow's UI
+  python -m kerasnn zoo                           every network, recounted"""
 
 OPTIONS = """\
   -m, --multirun      run every combination of comma-separated values
@@ -30,13 +32,21 @@ def help_text() -> str:
         [
             "kerasnn compares neural-network architectures honestly.",
             "usage: python -m kerasnn [train] [group=choice ...] [key=value ...]\n"
-            "       python -m kerasnn compare | ui [--help]",
+            "       python -m kerasnn compare | ui | zoo [--help]",
             "Groups and choices:\n" + "\n".join(_row(group, " ".join(names)) for group, names in choices.items()),
+            *_plugins(),
             "Keys, with their defaults (--cfg job shows all):\n" + "\n".join(map(_keys, _sections())),
             f"Examples:\n{EXAMPLES}",
             f"Options:\n{OPTIONS}",
         ]
     )
+
+
+def _plugins() -> list[str]:
+    """A paragraph on what is installed beside kerasnn, if anything is."""
+    lines = [f"{p.package}: {p.distribution}" + (f", left out: {p.damage}" if p.damage else "") for p in plugins()]
+    rows = [fill(line, 79, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False) for line in lines]
+    return ["Plug-ins:\n" + "\n".join(rows)] if rows else []
 
 
 def _sections() -> list[str]:

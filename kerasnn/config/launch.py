@@ -23,20 +23,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kerasnn.config.compose import (
     VERSION_BASE,
-    RunConfig,
     changed_values,
     check,
+    checked,
     choices,
     compose_plain,
-    conf_dir,
     open_overrides,
     readable,
-    register_schema,
+    register,
     search_path_override,
-    strict,
 )
+from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
 from kerasnn.config.schema import Tracking
+from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.store import resolve_uri
 from kerasnn.training.lean_import import import_keras
@@ -109,7 +109,6 @@ def _cells(asked: Namespace) -> list[list[str]]:
 
 
 def _launch(arguments: list[str], asked: Namespace, cell: list[str], config: RunConfig) -> int:
-    register_schema()
     flags = _flags(arguments, asked)
     overrides = [*open_overrides(asked.overrides), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
@@ -142,6 +141,7 @@ def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], 
             raised.append(error)
             return None
 
+    register()
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base=VERSION_BASE, config_path=str(conf_dir()), config_name="config")(guarded)()
     if raised:
@@ -187,7 +187,7 @@ def _train(composed: DictConfig) -> float:
 
     hydra_config = HydraConfig.get()
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
-    config = strict(composed, choices([*hydra_config.overrides.task, *searched]))
+    config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
     recorded = params(config, searched)
     folder = Path(hydra_config.runtime.output_dir)
     sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None

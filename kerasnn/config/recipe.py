@@ -5,19 +5,24 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from kerasnn.config.plugins import plugin_packages
 from kerasnn.config.signature import Signature, signature
 from kerasnn.config.values import misfit
 from kerasnn.errors import ConfigError, unknown
 
 ALLOWED = {
     "model": ("kerasnn.models.",),
+    "model.pretrain": ("kerasnn.training.pretrain.",),
     "data": ("kerasnn.data.",),
     "augment": ("kerasnn.augment.",),
     "optimizer": ("kerasnn.training.optimizers.", "keras.optimizers."),
     "schedule": ("kerasnn.training.schedules.",),
     "callbacks": ("kerasnn.training.callbacks.", "keras.callbacks.ReduceLROnPlateau", "keras.callbacks.SwapEMAWeights"),
 }
-"""Where the `_target_` of each section may point: a config from a stranger must not be able to run what it likes."""
+"""Where the `_target_` of each section may point, beside the packages of plug-ins, which somebody chose to install.
+
+A config from a stranger must not be able to run what it likes.
+"""
 
 ALLOWED_INSIDE = ("keras.initializers.", "keras.regularizers.", "keras.constraints.")
 """Where the `_target_` of an argument may point."""
@@ -36,20 +41,24 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **supplied: Any) -> Any:
-        """Imports the target and calls it; what is `supplied` beats the recipe's own arguments."""
+        """Imports the target and calls it; what is `supplied`, and taken, beats the recipe's own arguments."""
         found = signature(self.target)
-        build = getattr(import_module(found.module), found.name)
+        try:
+            build = getattr(import_module(found.module), found.name)
+        except ImportError as error:
+            raise ConfigError(f"{self.target} cannot be imported: {error}") from error
         arguments = {key: value() if isinstance(value, Recipe) else value for key, value in self.arguments.items()}
-        return build(**{**arguments, **supplied})
+        return build(**{**arguments, **{key: supplied[key] for key in supplied if key in found.parameters}})
 
 
-def read_recipe(section: str, values: Any, supplied: Iterable[str] = ()) -> Recipe:
+def read_recipe(section: str, values: Any, supplied: Iterable[str] = (), further: Iterable[str] = ()) -> Recipe:
     """The recipe written at `section`, checked against its target's signature.
 
     Args:
         section: where it stands in the config, for messages: `model`, `augment.flip`.
         values: the plain mapping with `_target_` and arguments.
         supplied: arguments that come from elsewhere at the call; a config may not set them.
+        further: keys of the section that are no arguments of the target, to offer when a key is mistyped.
 
     Raises:
         ConfigError: no `_target_`, a key that the target does not take, a value that does not fit, a missing argument.
@@ -58,7 +67,9 @@ def read_recipe(section: str, values: Any, supplied: Iterable[str] = ()) -> Reci
         raise ConfigError(f"{section} must be a mapping with a _target_, received {values!r}")
     target = values["_target_"]
     section_root, _, inner = section.partition(".")
-    allowed = ALLOWED_INSIDE if inner and section_root not in ("augment", "callbacks") else ALLOWED[section_root]
+    named = section in ALLOWED or section_root in ("augment", "callbacks")
+    rooms = (*ALLOWED.get(section, ALLOWED[section_root]), *(f"{package}." for package in plugin_packages()))
+    allowed = ALLOWED_INSIDE if inner and not named else rooms
     if not target.startswith(allowed):
         raise ConfigError(f"{section}._target_={target} is not allowed: it must start with {' or '.join(allowed)}")
     found = signature(target)
@@ -69,7 +80,7 @@ def read_recipe(section: str, values: Any, supplied: Iterable[str] = ()) -> Reci
         if key in supplied & set(found.parameters):
             raise ConfigError(f"{section}.{key} cannot be set: it comes from the data and the trainer")
         if key not in choices:
-            raise ConfigError(f"{unknown('key', f'{section}.{key}', [f'{section}.{k}' for k in choices])}")
+            raise ConfigError(unknown("key", f"{section}.{key}", [f"{section}.{k}" for k in (*choices, *further)]))
         arguments[key] = _argument(f"{section}.{key}", value, found, key)
     missing = [k for k, p in found.parameters.items() if p.required and k not in arguments and k not in supplied]
     if missing:

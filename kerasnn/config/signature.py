@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasnn import ranges
+from kerasnn.config.plugins import plugin_packages
 from kerasnn.errors import ConfigError, suggestion
 
 
@@ -61,17 +62,22 @@ def _file(module: str) -> Path | None:
     """The source file of a module, found without importing its parents."""
     root, *rest = module.split(".")
     spec = find_spec(root)
-    if spec is None or spec.origin is None:
+    if spec is None or not (spec.origin or spec.submodule_search_locations):
         return None
+    # A package without __init__.py has no origin, and may lie in several places.
+    roots = [Path(spec.origin).parent] if spec.origin else list(map(Path, spec.submodule_search_locations))
     # keras-cv appends its folder `api` to its own search path, which only an import would run.
-    paths = [folder.joinpath(*rest) for folder in (Path(spec.origin).parent, Path(spec.origin).parent / "api")]
+    paths = [folder.joinpath(*rest) for root in roots for folder in (root, root / "api")]
     files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
     return next((file for file in files if file.is_file()), None)
 
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as Python: {error}") from error
 
 
 def _names(path: Path) -> list[str]:
@@ -92,11 +98,21 @@ def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] 
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return module, node
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == module.split(".")[0]:
-            for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            source = _source(module, path, node)
+            inside = source.split(".")[0] == module.split(".")[0] and source != module
+            for alias in node.names if inside else ():
                 if (alias.asname or alias.name) == name:
-                    return _find(node.module, alias.name)
+                    return _find(source, alias.name)
     return None
+
+
+def _source(module: str, path: Path, node: ast.ImportFrom) -> str:
+    """The full name of the module that an import names, perhaps by dots alone."""
+    if not node.level:
+        return node.module
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
 def _parameters(module: str, node: ast.ClassDef | ast.FunctionDef) -> dict[str, Parameter]:
@@ -140,19 +156,24 @@ def _fields(module: str, node: ast.ClassDef) -> dict[str, Parameter]:
 
 def _evaluate(module: str, annotation: ast.expr | None) -> Any:
     """The annotation as a type, or Any where it names something that only an import could tell."""
-    if annotation is None or not module.startswith("kerasnn."):
+    if annotation is None or not f"{module}.".startswith(tuple(f"{p}." for p in ("kerasnn", *plugin_packages()))):
         return Any
-    names = {**vars(typing), **vars(ranges), "Sequence": Sequence, "Callable": Callable, "dict": dict}
+    known = {"Sequence": Sequence, "Callable": Callable, "dict": dict, "ranges": ranges, "typing": typing}
+    names = {**vars(typing), **vars(ranges), **known}
+    return _type(annotation, {**_aliases(module, names), **names})
+
+
+def _type(expression: ast.expr, names: dict[str, Any]) -> Any:
     try:
-        return eval(ast.unparse(annotation), {**_aliases(module, names), **names})
+        return eval(ast.unparse(expression), dict(names))
     except (NameError, AttributeError, TypeError):
         return Any
 
 
 def _aliases(module: str, names: dict[str, Any]) -> dict[str, Any]:
     """The type aliases of a module, such as `Resize = Literal["pad", "stretch"]`."""
-    aliases = {}
-    for node in _tree(_file(module)).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated[")):
-            aliases[node.targets[0].id] = eval(ast.unparse(node.value), dict(names))
-    return aliases
+    return {
+        ast.unparse(node.targets[0]): _type(node.value, names)
+        for node in _tree(_file(module)).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated["))
+    }

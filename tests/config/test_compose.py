@@ -3,7 +3,8 @@
 import pytest
 
 from kerasnn.config import schema
-from kerasnn.config.compose import changed_values, compose, groups
+from kerasnn.config.compose import changed_values, compose
+from kerasnn.config.folders import groups
 from kerasnn.errors import ConfigError
 
 
@@ -50,6 +51,13 @@ def test_compose_lets_the_command_line_beat_the_choice():
         ("model.widht=3", "unknown key 'model.widht'"),
         ("data.dri=x", "unknown key 'data.dri': did you mean 'data.dir'?"),
         ("optimizer.learning_rat=1", "unknown key 'optimizer.learning_rat': did you mean 'optimizer.learning_rate'?"),
+        ("model.wieghts=imagenet", "unknown key 'model.wieghts': did you mean 'model.weights'?"),
+        ("model.weights=3", "model.weights=3 must be text or null"),
+        ("model.pretrain={_target_:os.system}", "model.pretrain._target_=os.system is not allowed"),
+        ("model.pretrain=10", "model.pretrain must be a mapping with a _target_"),
+        ("+hydra.callbacks.x._target_=os.makedirs", "hydra.callbacks.x._target_=os.makedirs is not allowed"),
+        ("hydra.launcher._target_=shutil.rmtree", "hydra.launcher._target_=shutil.rmtree is not allowed"),
+        ("hydra.job_logging.handlers.console.class=os.system", "hydra.job_logging.handlers.console.class=os.system is"),
         ("+unknown=1", "unknown key 'unknown'"),
         ("+trainer.unknown=1", "unknown key 'trainer.unknown'"),
         ("++model.unknown=1", "unknown key 'model.unknown'"),
@@ -182,5 +190,6 @@ def test_digest_ignores_name_and_tracking_alone():
 @pytest.mark.parametrize("group", sorted(groups()))
 def test_every_choice_of_a_group_composes_and_binds(group):
     for choice in groups()[group]:
-        needed = {"image_folder": ["data.dir=x"], "csv": ["data.dir=x"], "tfds": ["data.name=x"]}.get(choice, [])
+        own = ("image_folder", "csv", "text", "text_lm", "audio")  # The user's own data, which only the user can name.
+        needed = ["data.dir=x"] if choice in own else ["data.name=x"] if choice == "tfds" else []
         compose([f"{group}={choice}", *needed])

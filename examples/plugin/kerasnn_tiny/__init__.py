@@ -1,0 +1,1 @@
+"""A plug-in for kerasnn: MLP-Mixer, and checkerboards to tell apart."""
