@@ -2,10 +2,10 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kerasnn.analysis.tables import RENDER
+from kerasnn.analysis.tables import FORMS, Column, check_form, human, render
 from kerasnn.errors import ConfigError, DataError, refuse_in_one_line, unknown
 from kerasnn.tracking.store import RUNS, database_file, resolve_uri
 
@@ -28,6 +28,37 @@ DESCENDING = ("val_accuracy", "test_accuracy", "examples_per_second", "started")
 """Sorted with the highest first: more is better, or newer."""
 
 
+ENDINGS = {"RUNNING": "running", "SCHEDULED": "waiting", "FAILED": "failed", "KILLED": "killed"}
+
+
+def _run(row: dict) -> str:
+    """A run's name, with the model beside one that does not tell it, and how the run ended if not well."""
+    name = row["name"].removeprefix("model=")
+    if row["model"] and row["model"] not in name:
+        name += f" [{row['model']}]"
+    return f"{name} ({ENDINGS[row['status']]})" if row["status"] in ENDINGS else name
+
+
+SHOWN = {
+    "run": Column("run", _run, text=True, fold=True),
+    "data": Column("data", text=True),
+    "params": Column("params", human),
+    "flops": Column("FLOPs", human),
+    "val_accuracy": Column("val", "{:.4f}".format),
+    "test_accuracy": Column("test", "{:.4f}".format),
+    "train_seconds": Column("secs", lambda value: f"{value:.0f}" if value >= 10 else f"{value:.1f}"),
+    "examples_per_second": Column("ex/s", human),
+    "run_id": Column("id", lambda value: value[:7], text=True),
+}
+"""What people see (`val`, `test`: accuracy). The first column is made of several values."""
+
+
+def _style(rows: Sequence[dict]) -> Callable[[dict], str]:
+    """The best test accuracy in bold, what did not end well dimmed."""
+    best = max((row["test_accuracy"] for row in rows if row["test_accuracy"] is not None), default=None)
+    return lambda row: "dim" if row["status"] in ENDINGS else "bold" if row["test_accuracy"] == best is not None else ""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `kerasnn compare`."""
     parser.add_argument("--experiment", metavar="NAME", help="only the runs of this experiment")
@@ -37,7 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sort", metavar="COLUMN", default="test_accuracy", help=f"one of {', '.join(COLUMNS)} (default test_accuracy)"
     )
-    parser.add_argument("--format", metavar="FORMAT", default="table", help=f"{', '.join(RENDER)} (default table)")
+    parser.add_argument("--format", metavar="FORMAT", default="table", help=f"{', '.join(FORMS)} (default table)")
     parser.add_argument("--uri", help="tracking store (default: MLFLOW_TRACKING_URI, else SQLite at runs/mlflow.db)")
     parser.add_argument("--figure", metavar="PATH", help="the scatter's file (default runs/compare.png, with a table)")
 
@@ -53,12 +84,11 @@ def main(arguments: list[str]) -> int:
     refuse_in_one_line(parser)
     add_arguments(parser)
     asked = parser.parse_args(arguments)
-    if asked.format not in RENDER:
-        raise ConfigError(unknown("--format", asked.format, RENDER))
+    check_form(asked.format)
     _check_column("--sort", asked.sort)
 
     rows = sort(keep(tabulate(_read(resolve_uri(asked.uri), asked.experiment)), asked.where), asked.sort)
-    print(RENDER[asked.format](rows), end="")
+    print(render(asked.format, rows, SHOWN, _style(rows)), end="")
     path = asked.figure or (f"{RUNS}/compare.png" if asked.format == "table" else None)
     if path:
         _draw(rows, Path(path), sys.stdout if asked.format == "table" else sys.stderr)

@@ -1,9 +1,10 @@
 """What a network costs: parameters, arithmetic, size, latency and memory.
 
-Convention: one multiply–add (MAC) is 2 FLOPs. Counted are the multiply–adds of convolutions, dense layers and layers
-that declare theirs by a method `macs(input_shape, output_shape)`, per example, forward. Not counted are biases,
-activations, pooling and normalization, as in the usual tables (VGG16 at 224×224: 15.47 GMACs). A layer with weights
-that fits none of these is listed in `Cost.uncounted`, never passed over in silence.
+Convention: one multiply–add (MAC) is 2 FLOPs. Counted are the multiply–adds of convolutions, dense layers, attention
+(projections, scores and weighted sums) and layers that declare theirs by a method `macs(input_shape, output_shape)`,
+per example, forward. Not counted are biases, activations, pooling and normalization, as in the usual tables (VGG16 at
+224×224: 15.47 GMACs). A layer with weights, or a product of two tensors, that fits none of these is listed in
+`Cost.uncounted`, never passed over in silence.
 
 The static numbers are read off the functional graph and need no allocated weight; latency and memory are measured.
 """
@@ -38,13 +39,14 @@ FREE = (
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+PRODUCTS = ("Matmul", "Dot", "Einsum", "Tensordot")  # Operations of keras.ops that multiply and have no layer.
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One call of one layer. `macs` is None where the layer has weights and no known rule.
+    """One call of one layer. `macs` is None where it multiplies by no known rule.
 
-    A layer that is called twice has two rows; its parameters stand in the first.
+    A layer that is called twice has two rows; its parameters stand in the first, as do those that layers share.
     """
 
     name: str
@@ -105,10 +107,11 @@ def layer_table(model: keras.Model) -> list[LayerCost]:
         ModelError: the model is no graph of layers, or a size in it is unknown.
     """
     rows, seen = [], set()
-    for path, layer, inputs, outputs in _calls(model):
-        params = 0 if id(layer) in seen else _parameters(layer.weights)
-        seen.add(id(layer))
-        rows.append(LayerCost(path, type(layer).__name__, outputs, params, _macs(path, layer, inputs, outputs)))
+    for path, layer, inputs, output in _calls(model):
+        weights = getattr(layer, "weights", ())  # A product of tensors is an operation without any.
+        new = [weight for weight in weights if id(weight) not in seen]  # Tied weights stand where they come first.
+        seen.update(map(id, new))
+        rows.append(LayerCost(path, type(layer).__name__, output, _parameters(new), _macs(path, layer, inputs, output)))
     return rows
 
 
@@ -148,46 +151,58 @@ def _shape_text(shape: tuple) -> str:
     return "×".join("?" if size is None else str(size) for size in shape[1:])
 
 
-def _calls(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer, tuple, tuple]]:
-    """Every call of a layer in the graph: path, layer, shape of its (first) input, shape of its (first) output."""
+def _calls(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Operation, list[tuple], tuple]]:
+    """Every call of a layer or product in the graph: path, layer, shapes of its inputs, shape of its (first) output."""
     graph = getattr(model, "_functional", None) or model  # A Sequential keeps its graph inside.
     if not hasattr(graph, "_nodes_by_depth"):
         raise ModelError(f"model '{model.name}' is no functional graph, so its arithmetic cannot be counted")
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         for node in graph._nodes_by_depth[depth]:
             layer = node.operation
-            if node.is_input or not isinstance(layer, keras.Layer):
+            if node.is_input or not (isinstance(layer, keras.Layer) or type(layer).__name__ in PRODUCTS):
                 continue
             path = prefix + layer.name
-            inputs, outputs = tuple(node.input_tensors[0].shape), tuple(node.outputs[0].shape)
+            inputs, output = [tuple(tensor.shape) for tensor in node.input_tensors], tuple(node.outputs[0].shape)
             if isinstance(layer, keras.Model):
-                if tuple(layer.inputs[0].shape) != inputs:
+                if tuple(layer.inputs[0].shape) != inputs[0]:
                     raise ModelError(
-                        f"model '{path}' was built for {tuple(layer.inputs[0].shape)} and is called on {inputs}: "
+                        f"model '{path}' was built for {tuple(layer.inputs[0].shape)} and is called on {inputs[0]}: "
                         "build it for that shape to count its arithmetic"
                     )
                 yield from _calls(layer, prefix=f"{path}/")
             else:
-                yield path, layer, inputs, outputs
+                yield path, layer, inputs, output
 
 
-def _macs(path: str, layer: keras.Layer, inputs: tuple, outputs: tuple) -> int | None:
-    """Multiply–adds of one call; None where the layer has weights and no known rule."""
+def _macs(path: str, layer: keras.Operation, inputs: list[tuple], output: tuple) -> int | None:
+    """Multiply–adds of one call; None where it multiplies and no rule says how often."""
     declared = getattr(layer, "macs", None)
-    counted = (layers.Dense, *CONVOLUTIONS, *TRANSPOSED, *SEPARABLE)
+    counted = (layers.Dense, layers.MultiHeadAttention, *CONVOLUTIONS, *TRANSPOSED, *SEPARABLE)
     if declared is None and not isinstance(layer, counted):
-        return 0 if isinstance(layer, FREE) or not layer.weights else None
-    if None in inputs[1:] or None in outputs[1:]:
-        raise ModelError(f"layer '{path}' maps {inputs} to {outputs}: give every size to count its arithmetic")
+        free = isinstance(layer, FREE) or (isinstance(layer, keras.Layer) and not layer.weights)
+        return 0 if free else None
+    if None in inputs[0][1:] or None in output[1:]:
+        raise ModelError(f"layer '{path}' maps {inputs[0]} to {output}: give every size to count its arithmetic")
     if declared is not None:
-        return int(declared(inputs, outputs))
+        return int(declared(inputs[0], output))
     if isinstance(layer, layers.Dense):
-        return math.prod(inputs[1:-1]) * math.prod(layer.kernel.shape)
+        return math.prod(inputs[0][1:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, layers.MultiHeadAttention):
+        return _attention(layer, inputs)
     if isinstance(layer, SEPARABLE):
         kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
-        return _places(layer, outputs) * kernels
+        return _places(layer, output) * kernels
     # A transposed convolution spreads each input place over the output; a plain one gathers each output place.
-    return _places(layer, inputs if isinstance(layer, TRANSPOSED) else outputs) * math.prod(layer.kernel.shape)
+    return _places(layer, inputs[0] if isinstance(layer, TRANSPOSED) else output) * math.prod(layer.kernel.shape)
+
+
+def _attention(layer: layers.MultiHeadAttention, inputs: list[tuple]) -> int:
+    """Projections, scores and weighted sums, every pair of positions counted: a mask saves no arithmetic here."""
+    (_, queries, width), (_, keys, key_width) = inputs[0], inputs[1] if len(inputs) > 1 else inputs[0]
+    heads, key_dim, value_dim = layer.num_heads, layer.key_dim, layer.value_dim
+    projections = queries * heads * (key_dim * width + value_dim * layer.output_dense.kernel.shape[-1])
+    projections += keys * heads * (key_dim + value_dim) * key_width
+    return projections + heads * queries * keys * (key_dim + value_dim)
 
 
 def _places(layer: keras.Layer, shape: tuple) -> int:
@@ -218,7 +233,7 @@ def measure_latency(model: keras.Model, repeats: Positive = 30, warm_up: Count =
     """
     import tensorflow as tf
 
-    inputs = [tf.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
+    inputs = [tf.ones((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
     predict = tf.function(lambda values: model(values, training=False), autograph=False, jit_compile=False)
     values = inputs[0] if len(inputs) == 1 else inputs
     seconds = []

@@ -1,4 +1,4 @@
-"""What a trained network makes of a split: loss, accuracy, confusion, worst mistakes."""
+"""What a trained network makes of a split: loss, accuracy and, of a class per example, confusion and worst mistakes."""
 
 from dataclasses import dataclass
 
@@ -61,3 +61,42 @@ def evaluate(model: keras.Model, stream, labels: np.ndarray, loss: keras.losses.
     logits = model.predict(stream, verbose=0).astype("float32")
     value = float(keras.ops.convert_to_numpy(loss(labels, logits)))
     return Evaluation(np.asarray(labels), logits, value)
+
+
+@dataclass(frozen=True)
+class SequenceEvaluation:
+    """One pass over a split whose examples have a label at each position.
+
+    Args:
+        loss: mean over the positions that have a label.
+        accuracy: share of those positions whose label is predicted.
+        positions: how many those are.
+    """
+
+    loss: float
+    accuracy: float
+    positions: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): between how many equally likely words the network wavers, if the loss is cross-entropy."""
+        return float(np.exp(self.loss))
+
+
+def evaluate_sequences(model: keras.Model, stream, loss: keras.losses.Loss) -> SequenceEvaluation:
+    """One forward pass over a stream with a label, or -1, at each position; only sums are kept.
+
+    Args:
+        model: the network, compiled or not.
+        stream: batches of `(tokens, labels)`, labels `(batch, time)`.
+        loss: of `(labels, logits)`, a mean over the labelled positions.
+    """
+    total = right = positions = 0.0
+    for tokens, labels in stream:
+        labels = np.asarray(labels)
+        count = int((labels >= 0).sum())
+        logits = model.predict_on_batch(tokens)
+        total += count * float(keras.ops.convert_to_numpy(loss(labels, logits)))
+        right += int((np.asarray(logits).argmax(axis=-1) == labels)[labels >= 0].sum())
+        positions += count
+    return SequenceEvaluation(total / positions, right / positions, int(positions))

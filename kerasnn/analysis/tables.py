@@ -1,10 +1,64 @@
-"""The rows of a comparison as text: a table for people, Markdown to paste, csv and json for programs."""
+"""Rows as text: a table for people, Markdown to paste, csv and json for programs."""
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerasnn.errors import ConfigError, unknown
 
 WIDTH = 80  # Of a table that goes to a file or a pipe.
+
+FORMS = ("table", "csv", "json", "markdown")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How people see one value of each row.
+
+    Args:
+        heading: above it.
+        write: makes text of a value; a value that is None is written as a dash.
+        text: words stand to the left, numbers to the right.
+        fold: its words may take several lines where the table would be too wide.
+    """
+
+    heading: str
+    write: Callable[[Any], str] = str
+    text: bool = False
+    fold: bool = False
+
+    def cell(self, value: Any) -> str:
+        """The value as text."""
+        return "–" if value is None else self.write(value)
+
+
+Columns = Mapping[str, Column]
+
+
+def check_form(form: str) -> None:
+    """Raises ConfigError, with the nearest, for a form that does not exist."""
+    if form not in FORMS:
+        raise ConfigError(unknown("--format", form, FORMS))
+
+
+def render(form: str, rows: Sequence[dict], columns: Columns, style: Callable[[dict], str] = lambda row: "") -> str:
+    """The rows in one of `FORMS`.
+
+    Args:
+        form: csv and json carry every value of every row as it is; table and markdown the columns, as people read them.
+        rows: at least one, all with the same keys.
+        columns: which keys people see, in order. A column may be written from the whole row: its `write` then gets the
+            row, if the row has no such key.
+        style: rich's style of a row of the table, such as "bold".
+    """
+    if form == "csv":
+        return _csv(rows)
+    if form == "json":
+        return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    cells = [[column.cell(row.get(key, row)) for key, column in columns.items()] for row in rows]
+    return _table(cells, columns, [style(row) for row in rows]) if form == "table" else _markdown(cells, columns)
 
 
 def human(value: float) -> str:
@@ -22,35 +76,7 @@ def human(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.2g}"
 
 
-SHOWN = {
-    "name": ("run", lambda value: value.removeprefix("model=")),
-    "data": ("data", str),
-    "params": ("params", human),
-    "flops": ("FLOPs", human),
-    "val_accuracy": ("val", lambda value: f"{value:.4f}"),
-    "test_accuracy": ("test", lambda value: f"{value:.4f}"),
-    "train_seconds": ("secs", lambda value: f"{value:.0f}" if value >= 10 else f"{value:.1f}"),
-    "examples_per_second": ("ex/s", human),
-    "run_id": ("id", lambda value: value[:7]),
-}
-"""The columns of the table for people, their headings (`val`, `test`: accuracy) and how a value is written there."""
-
-TEXTS = ("name", "data", "run_id")
-
-ENDINGS = {"RUNNING": "running", "SCHEDULED": "waiting", "FAILED": "failed", "KILLED": "killed"}
-
-
-def _cells(row: dict) -> list[str]:
-    """The row as people read it: the model beside a name that does not tell it, and how the run ended if not well."""
-    texts = [write(row[column]) if row[column] is not None else "–" for column, (_, write) in SHOWN.items()]
-    if row["model"] and row["model"] not in texts[0]:
-        texts[0] += f" [{row['model']}]"
-    if row["status"] in ENDINGS:
-        texts[0] += f" ({ENDINGS[row['status']]})"
-    return texts
-
-
-def _table(rows: Sequence[dict]) -> str:
+def _table(cells: list[list[str]], columns: Columns, styles: list[str]) -> str:
     from io import StringIO
 
     from rich import box
@@ -60,14 +86,15 @@ def _table(rows: Sequence[dict]) -> str:
 
     terminal = sys.stdout.isatty()
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    best = max((row["test_accuracy"] for row in rows if row["test_accuracy"] is not None), default=None)
-    for column, (heading, _) in SHOWN.items():
-        text = column in TEXTS
-        fold = "fold" if column == "name" else "ellipsis"
-        table.add_column(heading, justify="left" if text else "right", overflow=fold, no_wrap=column != "name")
-    for row in rows:
-        style = "dim" if row["status"] in ENDINGS else "bold" if row["test_accuracy"] == best is not None else ""
-        table.add_row(*(Text(text) for text in _cells(row)), style=style)
+    for column in columns.values():
+        table.add_column(
+            column.heading,
+            justify="left" if column.text else "right",
+            overflow="fold" if column.fold else "ellipsis",
+            no_wrap=not column.fold,
+        )
+    for line, style in zip(cells, styles, strict=True):
+        table.add_row(*map(Text, line), style=style)
     width = Console().width if terminal else WIDTH
     console = Console(file=StringIO(), width=max(width, WIDTH), force_terminal=terminal)
     console.print(table)
@@ -86,23 +113,8 @@ def _csv(rows: Sequence[dict]) -> str:
     return text.getvalue()
 
 
-def _json(rows: Sequence[dict]) -> str:
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-
-
-def _markdown(rows: Sequence[dict]) -> str:
-    cells = [[heading for heading, _ in SHOWN.values()]] + [
-        [text.replace("|", "\\|") for text in _cells(row)] for row in rows
-    ]
-    rule = ["---" if column in TEXTS else "---:" for column in SHOWN]
-    lines = [cells[0], rule, *cells[1:]]
+def _markdown(cells: list[list[str]], columns: Columns) -> str:
+    rule = ["---" if column.text else "---:" for column in columns.values()]
+    escaped = [[text.replace("|", "\\|") for text in line] for line in cells]
+    lines = [[column.heading for column in columns.values()], rule, *escaped]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-RENDER: dict[str, Callable[[Sequence[dict]], str]] = {
-    "table": _table,
-    "csv": _csv,
-    "json": _json,
-    "markdown": _markdown,
-}
-"""Each form of output by its name: rows, of which there is at least one, to text."""

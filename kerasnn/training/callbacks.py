@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kerasnn.errors import TrainingError
+from kerasnn.models import heads
 from kerasnn.ranges import NonNegativeFloat, Positive
 from kerasnn.tracking.tracker import Tracker
 
@@ -38,25 +39,25 @@ class EpochRecord(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.history: dict[str, list[float]] = {}
         self._begun = self._ended = 0.0
-        self._steps = 0
+        self._steps = self._untimed = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begun = time.perf_counter()
         self._ended = 0.0
-        self._steps = 0
+        self._steps = self._untimed = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
-        if self._steps == 1 and not self.history:
-            # The first step of a training traces and compiles it: it says nothing about speed.
-            self._begun = time.perf_counter()
+        first, self._steps = not self._steps, batch + 1
+        if first and not self.history:
+            # The first call of a training traces and compiles it: it says nothing about speed.
+            self._begun, self._untimed = time.perf_counter(), self._steps
 
     def on_test_begin(self, logs=None):
         self._end_of_training()
 
     def on_epoch_end(self, epoch, logs=None):
         self._end_of_training()
-        timed = self._steps if self.history else self._steps - 1
+        timed = self._steps - self._untimed
         record = {_slashed(key): float(value) for key, value in (logs or {}).items()}
         record["train/learning_rate"] = learning_rate(self.model.optimizer)
         if timed:
@@ -101,6 +102,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder = folder
         self.best_epoch = 0
         self._best = (-math.inf, -math.inf)
+        self._network: keras.Model | None = None
         self._bare: keras.Model | None = None
         self._written = time.perf_counter()
         self._stale = False
@@ -117,13 +119,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._bare = bare(self.model)
+        self._network = heads.main_network(self.model)
+        self._bare = bare(self._network)
 
     def on_epoch_end(self, epoch, logs=None):
         reached = (logs["val_accuracy"], -logs["val_loss"])
         if reached > self._best:
             self._best, self.best_epoch = reached, epoch + 1
-            self._bare.set_weights(self.model.get_weights())
+            self._bare.set_weights(self._network.get_weights())
             self._stale = True
         if time.perf_counter() - self._written > WRITE_SECONDS:
             self.write()
@@ -213,7 +216,7 @@ class ProgressLog(keras.callbacks.Callback):
         self._streams: list[tuple[logging.StreamHandler, object]] = []
         self._begun = self._shown = 0.0
         self._epoch = 0
-        self._first = True
+        self._untimed = 0
 
     def on_train_begin(self, logs=None):
         self._begun = self._shown = time.perf_counter()
@@ -225,13 +228,13 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
-        if self._first:  # The first step traces and compiles: the time left is counted from its end.
-            self._begun, self._first = now, False
+        if not self._untimed:  # The first call traces and compiles: the time left is counted from its end.
+            self._begun, self._untimed = now, batch + 1
             return
         if now - self._shown < (LOOK_SECONDS if self._bar else LINE_SECONDS):
             return
         self._shown = now
-        done = self._epoch * self.steps + batch  # The first step is not timed.
+        done = self._epoch * self.steps + batch + 1 - self._untimed
         rate = done * self.batch_size / (now - self._begun)
         epoch, facts = (
             f"epoch {self._epoch + 1}/{self.epochs}",
@@ -240,7 +243,7 @@ class ProgressLog(keras.callbacks.Callback):
         if self._bar:
             self._bar.update(self._task, completed=done, epoch=epoch, facts=facts)
         else:
-            left = (self.epochs * self.steps - done) * (now - self._begun) / done
+            left = (self.epochs * self.steps - self._untimed - done) * (now - self._begun) / done
             log.info("%s  step %d/%d  %s  %s left", epoch, batch + 1, self.steps, facts, _clock(left))
 
     def on_epoch_end(self, epoch, logs=None):

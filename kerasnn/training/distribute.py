@@ -12,6 +12,8 @@ from kerasnn.errors import ConfigError, DeviceError
 
 log = logging.getLogger(__name__)
 
+MOST_STEPS, MOST_WORK = 10, 10 * 10**9  # Forward FLOPs: some tenths of a second of training on two cores.
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -96,6 +98,27 @@ def use_jit(asked: bool | Literal["auto"], devices: Devices) -> bool:
     and with several replicas hangs are reported (keras issue 20763).
     """
     return (devices.kind == "GPU" and devices.count == 1) if asked == "auto" else asked
+
+
+def steps_per_call(steps: int, work: int, devices: Devices) -> int:
+    """How many steps TensorFlow does between two visits to Python, which cost about a millisecond each.
+
+    At most ten, a divisor of an epoch's steps, and not so many that a call takes long: Ctrl-C, the progress bar and the
+    watch for NaN wait for its end.
+
+    Args:
+        steps: of an epoch.
+        work: FLOPs of a forward pass over one batch.
+        devices: several replicas return to Python after each step.
+
+    Example:
+        >>> steps_per_call(200, 107_000_000, devices)      # LeNet-5 at batch 128
+        10
+    """
+    if devices.count > 1:
+        return 1
+    most = min(MOST_STEPS, steps // 2, MOST_WORK // max(work, 1))
+    return max((number for number in range(2, most + 1) if steps % number == 0), default=1)
 
 
 def synchronise_batch_norm(model: keras.Model, devices: Devices) -> None:

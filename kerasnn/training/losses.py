@@ -20,6 +20,7 @@ class CrossEntropy(keras.losses.Loss):
         label_smoothing: the share s that is moved; 0 is plain cross-entropy.
 
     Labels: integers `(batch, ...)`, or shares `(batch, ..., classes)` that sum to 1. Logits: `(batch, ..., classes)`.
+    Where each position of a sequence has a label, -1 stands for none: the mean is over the positions that have one.
 
     Example:
         >>> CrossEntropy()([0], [[0.0, 0.0]])      # log 2 = 0.693
@@ -35,18 +36,26 @@ class CrossEntropy(keras.losses.Loss):
         """The loss of each example, `(batch, ...)`."""
         logits = ops.cast(y_pred, "float32")
         labels = ops.convert_to_tensor(y_true)
-        if labels.ndim == logits.ndim:
+        shares = labels.ndim == logits.ndim
+        if shares:
             loss = ops.categorical_crossentropy(ops.cast(labels, "float32"), logits, from_logits=True)
         else:
-            loss = ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
+            labels = ops.cast(labels, "int32")
+            loss = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
         if self.label_smoothing:
             even = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
             loss = (1 - self.label_smoothing) * loss + self.label_smoothing * even
-        return loss
+        return loss if shares or labels.ndim < 2 else _of_labelled(loss, labels)
 
     def get_config(self):
         """What rebuilds this loss."""
         return {"label_smoothing": self.label_smoothing, "name": self.name, "reduction": self.reduction}
+
+
+def _of_labelled(loss, labels):
+    """The losses of positions with a label, scaled so that their mean over all positions is that over the labelled."""
+    labelled = ops.cast(labels >= 0, "float32")
+    return loss * labelled / ops.maximum(ops.mean(labelled), 1e-9)
 
 
 @keras.saving.register_keras_serializable(package="kerasnn")

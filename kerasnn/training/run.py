@@ -9,32 +9,31 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerasnn.analysis import cost, figures
-from kerasnn.analysis.evaluate import Evaluation, evaluate
+from kerasnn.analysis import cost, figures, specimens
+from kerasnn.analysis.evaluate import evaluate, evaluate_sequences
 from kerasnn.augment.policy import Policy
-from kerasnn.augment.preview import augmented_grid
-from kerasnn.config.compose import RunConfig
+from kerasnn.config.recipe import Recipe
 from kerasnn.config.schema import check_shares
-from kerasnn.data.bundle import Bundle, make_bundle
-from kerasnn.data.decode import load_examples
+from kerasnn.config.strict import RunConfig
+from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error, train_stream
-from kerasnn.errors import KerasnnError
+from kerasnn.errors import ConfigError, DataError, KerasnnError, ModelError
+from kerasnn.models import heads
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import distribute
+from kerasnn.training import distribute, weights
 from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
 from kerasnn.training.distribute import Devices
 from kerasnn.training.losses import CrossEntropy, PerceptronLoss
+from kerasnn.training.metrics import Accuracy
 from kerasnn.training.optimizers import decay_kernels_only
 from kerasnn.training.result import Result
 
 log = logging.getLogger(__name__)
 
-PICTURES = 16  # In the figures of augmented inputs and of mistakes.
-
 
 @dataclass(frozen=True)
 class Job:
-    """What a run works with, once everything is built."""
+    """What a run works with, once everything is built. `network` is what is left of `model` after training."""
 
     config: RunConfig
     bundle: Bundle
@@ -42,6 +41,11 @@ class Job:
     model: keras.Model
     policy: Policy
     steps: int
+
+    @property
+    def network(self) -> keras.Model:
+        """The model without what only serves its training, such as auxiliary heads."""
+        return heads.main_network(self.model)
 
 
 def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
@@ -79,7 +83,9 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
     tracker.artifact(folder / "config.yaml")
     job = _build(config)
     _describe(job, tracker, folder, result)
+    pretrained = _pretrain(job, tracker, result)
     seen = _fit(job, tracker, folder, result)
+    result.history |= pretrained
     best = keras.saving.load_model(seen.best, compile=False)
     _test(job, best, tracker, folder, result)
     _keep_model(job, best, seen.best, tracker)
@@ -91,14 +97,44 @@ def _build(config: RunConfig) -> Job:
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
     check_shares(config.trainer.batch_size, devices.count)
     cost.reset_peak_memory()
-    bundle = make_bundle(config.data(), **config.bundle)
+    source = config.data()
+    if not isinstance(source, Source):  # As a plug-in's may be.
+        raise DataError(f"{_returned(config.data, source)}: a data source must return a kerasnn.data.bundle.Source")
+    bundle = make_bundle(source, **config.bundle)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():
-        model = config.model(input_shape=bundle.input_shape, num_classes=bundle.num_classes)
+        model = config.model(
+            input_shape=bundle.input_shape, num_classes=bundle.num_classes, vocab_size=bundle.vocab_size
+        )
+        if not isinstance(model, keras.Model):
+            raise ModelError(f"{_returned(config.model, model)}: a model's builder must return a keras.Model")
+        _check_answers(heads.main_network(model), bundle)
+        if config.weights:
+            bundle = weights.as_trained(bundle, config.weights, model.name)
+            weights.load(model, config.weights)
         distribute.synchronise_batch_norm(model, devices)
         _compile(model, config, devices, steps)
     policy = Policy({name: op() for name, op in config.augment.items()})
+    if policy.ops and bundle.kind == "tokens":
+        raise ConfigError(f"augment={config.choices['augment']} is for pictures, but data={bundle.name} gives tokens")
     return Job(config, bundle, devices, model, policy, steps)
+
+
+def _returned(recipe: Recipe, made: object) -> str:
+    return f"{recipe.target} returned {'None' if made is None else f'an object of the class {type(made).__name__}'}"
+
+
+def _check_answers(model: keras.Model, bundle: Bundle) -> None:
+    """A network of numbers would take tokens for amounts, and one answer per example cannot be held to many labels."""
+    takes = "tokens" if keras.backend.is_int_dtype(model.inputs[0].dtype) else "pictures"
+    if takes != bundle.kind:
+        raise ModelError(f"{model.name} takes {takes}, but data={bundle.name} gives {bundle.kind}")
+    wanted = (*bundle.train.labels.shape[1:], bundle.num_classes)
+    if model.output_shape[1:] != wanted:
+        raise ModelError(
+            f"{model.name} answers {model.output_shape[1:]} to each example, but data={bundle.name} needs {wanted}: "
+            "choose another model.head or model.architecture, or other data"
+        )
 
 
 def _compile(model: keras.Model, config: RunConfig, devices: Devices, steps: int) -> None:
@@ -108,11 +144,13 @@ def _compile(model: keras.Model, config: RunConfig, devices: Devices, steps: int
     )
     optimizer = config.optimizer(learning_rate=schedule)
     decay_kernels_only(optimizer, model)
+    work = cost.count(heads.main_network(model)).flops * trainer.batch_size
     model.compile(
         optimizer,
         loss=_loss(config),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=[Accuracy()],
         jit_compile=distribute.use_jit(trainer.jit, devices),
+        steps_per_execution=distribute.steps_per_call(steps, work, devices),
     )
 
 
@@ -124,7 +162,7 @@ def _loss(config: RunConfig) -> keras.losses.Loss:
 
 def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     """All that is known before the first step: costs, split hashes, the inputs as the network will see them."""
-    counted = cost.count(job.model)
+    counted = cost.count(job.network)
     static = {
         "cost/params_total": counted.params_total,
         "cost/params_trainable": counted.params_trainable,
@@ -147,14 +185,28 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
             bundle.input_shape,
             bundle.num_classes,
         )
-    (folder / "model_summary.txt").write_text(cost.layer_text(job.model), encoding="utf-8")
+    (folder / "model_summary.txt").write_text(cost.layer_text(job.network), encoding="utf-8")
     tracker.artifact(folder / "model_summary.txt")
-    _figure(_augmentation_figure(job), "augmented_inputs", tracker, folder)
+    batch = job.config.trainer.batch_size
+    _show(specimens.inputs(job.bundle, job.policy, job.config.seed, batch, folder), tracker)
     log.info(
         "%s on %s: %s parameters, %s FLOPs per example, %s train / %s validation / %s test examples, %s",
         job.config.name, job.bundle.name, f"{counted.params_total:,}", f"{counted.flops:,}",
         *(f"{len(examples):,}" for examples in job.bundle.splits.values()), job.devices,
     )  # fmt: skip
+
+
+def _pretrain(job: Job, tracker: Tracker, result: Result) -> dict[str, list[float]]:
+    """A phase before `fit` that needs no labels, where the model has one; returns what it tracked, by epoch."""
+    config = job.config
+    if config.pretrain is None:
+        return {}
+    begun = time.perf_counter()
+    history = config.pretrain(
+        model=job.model, bundle=job.bundle, tracker=tracker, seed=config.seed, batch_size=config.trainer.batch_size
+    )
+    _say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
+    return history
 
 
 def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
@@ -199,53 +251,45 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
 
 def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: Result) -> None:
     """The one look at the test split, with the best weights."""
-    bundle, batch = job.bundle, job.config.trainer.batch_size
-    seen = evaluate(
-        model, evaluation_stream(bundle.test, bundle, batch_size=batch), bundle.test.labels, _loss(job.config)
-    )
-    _say(
-        {
-            "test/loss": seen.loss,
-            "test/accuracy": seen.accuracy,
-            "cost/latency_ms": cost.measure_latency(model),
-            "cost/peak_memory_mb": cost.peak_memory_mb(),
-        },
-        tracker,
-        result,
-    )
-    _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
-    if seen.accuracy < 1:
-        _figure(_mistakes_figure(bundle, seen), "worst_mistakes", tracker, folder)
+    bundle, loss = job.bundle, _loss(job.config)
+    stream = evaluation_stream(bundle.test, bundle, batch_size=job.config.trainer.batch_size)
+    if bundle.test.labels.ndim == 1:
+        seen = evaluate(model, stream, bundle.test.labels, loss)
+        further = {}
+    else:
+        seen = evaluate_sequences(model, stream, loss)
+        further = {"test/perplexity": seen.perplexity}
+    costs = {"cost/latency_ms": cost.measure_latency(model), "cost/peak_memory_mb": cost.peak_memory_mb()}
+    _say({"test/loss": seen.loss, "test/accuracy": seen.accuracy, **further, **costs}, tracker, result)
+    if bundle.test.labels.ndim == 1:
+        _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
+        if seen.accuracy < 1:
+            _show(specimens.mistakes(bundle, seen, folder), tracker)
+    else:
+        _show(specimens.writing(model, bundle, job.config.seed, folder), tracker)
 
 
 def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:
     images, _ = batch_at(job.bundle, seed=job.config.seed, batch_size=job.config.trainer.batch_size, epoch=0, step=0)
     example = np.asarray(images[:2])
     answer = keras.ops.convert_to_numpy(model(example, training=False))
-    facts = {
-        "class_names": list(job.bundle.class_names),
-        "mean": list(job.bundle.mean),
-        "deviation": list(job.bundle.deviation),
+    tracker.model(path, example, answer, _facts(job.bundle))
+
+
+def _facts(bundle: Bundle) -> dict[str, object]:
+    """What one needs to know to ask the model anything: how its inputs are made, and what its answers stand for."""
+    if bundle.kind == "tokens":
+        return {"class_names": list(bundle.class_names), "input": "tokens", "tokenizer": bundle.tokenizer.to_json()}
+    return {
+        "class_names": list(bundle.class_names),
+        "mean": list(bundle.mean),
+        "deviation": list(bundle.deviation),
         "input": "pictures scaled to [0, 1], then (x - mean) / deviation per channel",
     }
-    tracker.model(path, example, answer, facts)
 
 
-def _augmentation_figure(job: Job):
-    pairs, labels = augmented_grid(
-        job.bundle, job.policy, job.config.seed, PICTURES // 2, job.config.trainer.batch_size
-    )
-    names = [job.bundle.class_names[label] for label in labels]
-    titles = [title for name in names for title in (name, "as trained")]
-    return figures.image_grid(pairs.reshape(-1, *pairs.shape[2:]), titles)
-
-
-def _mistakes_figure(bundle: Bundle, seen: Evaluation):
-    worst = seen.worst(PICTURES)
-    images = load_examples(bundle.test.take(worst), bundle.input_shape, bundle.resize)
-    return figures.worst_mistakes(
-        images, seen.labels[worst], seen.predicted[worst], seen.confidence[worst], bundle.class_names
-    )
+def _show(path: Path, tracker: Tracker) -> None:
+    tracker.artifact(path, "figures" if path.parent.name == "figures" else "")
 
 
 def _figure(figure, name: str, tracker: Tracker, folder: Path) -> None:

@@ -9,7 +9,7 @@ from kerasnn.ranges import Count, Fraction, Probability
 
 def constant(learning_rate: float, steps_per_epoch: int, epochs: int) -> float:
     """The same rate from the first step to the last."""
-    return learning_rate
+    return float(learning_rate)  # Keras refuses a whole number.
 
 
 def step(

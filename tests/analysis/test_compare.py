@@ -117,7 +117,7 @@ def test_compare_markdown_can_be_pasted(recorded, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| run | data | params |")
     assert set(lines[1]) <= set("|-: ")
-    assert {line.count("|") for line in lines} == {len(tables.SHOWN) + 1}
+    assert {line.count("|") for line in lines} == {len(compare.SHOWN) + 1}
 
 
 @pytest.mark.parametrize(

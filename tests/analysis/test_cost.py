@@ -99,6 +99,29 @@ def test_cost_of_one_layer_is_the_hand_count(layer, input_shape, macs):
     assert count(keras.Model(inputs, layer(inputs))).macs == macs
 
 
+def test_cost_of_self_attention_is_the_hand_count():
+    inputs = keras.Input((5, 8))
+    model = keras.Model(inputs, layers.MultiHeadAttention(num_heads=2, key_dim=3, value_dim=4)(inputs, inputs))
+    queries = keys = 5 * 8 * (2 * 3)  # Five positions, eight numbers into two heads of three: 240 each.
+    values = out = 5 * 8 * (2 * 4)  # 320 each.
+    scores, sums = 2 * 5 * 5 * 3, 2 * 5 * 5 * 4  # Each head compares and adds up all 25 pairs: 150 and 200.
+    assert count(model).macs == queries + keys + values + out + scores + sums == 1_470
+
+
+def test_cost_of_cross_attention_counts_both_lengths():
+    target, source = keras.Input((2, 8)), keras.Input((5, 6))
+    model = keras.Model([target, source], layers.MultiHeadAttention(num_heads=1, key_dim=4)(target, source))
+    projections = 2 * 8 * 4 + 2 * (5 * 6 * 4) + 2 * 4 * 8  # Queries; keys and values; the way out.
+    assert count(model).macs == projections + 2 * (2 * 5 * 4)
+
+
+def test_cost_names_a_product_that_no_layer_answers_for():
+    inputs = keras.Input((5, 3))
+    product = keras.ops.matmul(inputs, keras.ops.transpose(inputs, (0, 2, 1)))
+    (name,) = count(keras.Model(inputs, layers.Dense(2)(product))).uncounted
+    assert "matmul" in name
+
+
 def test_cost_counts_a_shared_layer_per_call_and_its_weights_once():
     shared = layers.Dense(4, use_bias=False, name="shared")
     inputs = keras.Input((4,))

@@ -15,11 +15,14 @@ INPUTS = RNG.normal(size=(64, 4)).astype("float32")
 LABELS = (INPUTS[:, 0] > 0).astype("int32")
 
 
-def fit(*callbacks, epochs=3, learning_rate=0.1, inputs=INPUTS):
+def fit(*callbacks, epochs=3, learning_rate=0.1, inputs=INPUTS, steps_per_call=1):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    model.compile(keras.optimizers.SGD(learning_rate), loss, metrics=metrics, jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(learning_rate), loss, metrics=metrics, jit_compile=False,
+        steps_per_execution=steps_per_call,
+    )  # fmt: skip
     model.fit(
         inputs, LABELS, batch_size=16, epochs=epochs, validation_data=(INPUTS, LABELS),
         callbacks=list(callbacks), verbose=0, shuffle=False,
@@ -38,6 +41,16 @@ def test_epoch_record_names_every_metric_as_documented():
     assert [step for step, _ in tracker.history["val/loss"]] == [1, 2, 3]
     assert record.history["train/learning_rate"] == pytest.approx([0.1] * 3)
     assert min(record.history["train/examples_per_second"]) > 0
+
+
+def test_epoch_record_counts_steps_that_python_does_not_see(monkeypatch):
+    # A clock that ticks once per look. Epoch 1: four steps in two calls, of which the first is for tracing: two steps
+    # of 16 are timed. Epoch 2: all four are. Between begin and end there is one tick each.
+    ticks = iter(range(100))
+    monkeypatch.setattr("kerasnn.training.callbacks.time.perf_counter", lambda: float(next(ticks)))
+    record = EpochRecord(MemoryTracker(), batch_size=16)
+    fit(record, epochs=2, steps_per_call=2)
+    assert record.history["train/examples_per_second"] == [2 * 16, 4 * 16]
 
 
 def test_checkpoints_keep_the_epoch_with_the_highest_validation_accuracy(tmp_path):
@@ -98,6 +111,15 @@ def test_progress_log_is_never_silent_for_long(caplog, monkeypatch):
     assert [line.split("  ")[1] for line in lines[:3]] == ["step 2/4", "step 3/4", "step 4/4"]
     assert "examples/s" in lines[0]
     assert len(lines) == 4
+
+
+def test_progress_log_counts_steps_that_python_does_not_see(caplog, monkeypatch):
+    monkeypatch.setattr("kerasnn.training.callbacks.LINE_SECONDS", 0)
+    with caplog.at_level(logging.INFO, logger="kerasnn"):
+        fit(ProgressLog(epochs=1, steps=4, batch_size=16), epochs=1, steps_per_call=2)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].split("  ")[1] == "step 4/4"
+    assert lines[0].endswith("0:00 left")
 
 
 def test_progress_log_writes_a_plain_line_per_epoch(caplog):

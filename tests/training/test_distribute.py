@@ -94,3 +94,15 @@ def test_more_cpu_devices_than_the_process_has_is_one_line():
 )
 def test_use_jit_follows_the_measurements(asked, kind, count, expected):
     assert distribute.use_jit(asked, Devices(kind, count, strategy=None)) is expected
+
+
+def test_steps_per_call_divide_an_epoch_and_stay_short():
+    one, two = Devices("CPU", 1, None), Devices("CPU", 2, None)
+    light, heavy = 107_000_000, 85_000_000_000  # LeNet-5 and VGG-16 over 128 pictures of 32×32.
+    assert distribute.steps_per_call(200, light, one) == 10
+    assert distribute.steps_per_call(351, light, one) == 9  # 351 = 27 × 13, and 13 is beyond ten.
+    assert distribute.steps_per_call(421, light, one) == 1  # A prime.
+    assert distribute.steps_per_call(10, light, one) == 5  # Half an epoch: the other half is timed.
+    assert distribute.steps_per_call(200, 3_000_000_000, one) == 2  # Three would be 9 of 10 GFLOP, and divide nothing.
+    assert distribute.steps_per_call(200, heavy, one) == 1
+    assert distribute.steps_per_call(200, light, two) == 1

@@ -40,6 +40,18 @@ def test_cross_entropy_takes_a_sequence_of_labels():
     assert_allclose(CrossEntropy()(np.array([[0, 1], [0, 1]]), sequence), CrossEntropy()([0, 1], LOGITS), rtol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_a_sequence_leaves_out_what_has_no_label(smoothing):
+    # Of four positions the first of each row has a label: the mean is over these two.
+    sequence = np.stack([LOGITS, LOGITS[::-1]])
+    loss = CrossEntropy(label_smoothing=smoothing)
+    assert_allclose(loss(np.array([[0, -1], [1, -1]]), sequence), loss([0, 1], LOGITS), rtol=1e-6)
+
+
+def test_cross_entropy_of_a_sequence_without_any_label_is_zero():
+    assert_allclose(CrossEntropy()(np.array([[-1, -1]]), LOGITS[None]), 0.0)
+
+
 @pytest.mark.parametrize("loss", [CrossEntropy(), PerceptronLoss()])
 def test_losses_compute_in_float32(loss):
     half = ops.cast(np.array([[300.0, 0.0]]), "float16")

@@ -1,13 +1,16 @@
 """The one path from config to result, in this process, with the record kept in memory."""
 
 import json
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from kerasnn.config.compose import compose
-from kerasnn.errors import TrainingError
+from kerasnn.config.recipe import Recipe
+from kerasnn.errors import DataError, ModelError, TrainingError
 from kerasnn.tracking.tracker import MemoryTracker
 from kerasnn.training.run import run
 
@@ -57,6 +60,34 @@ def test_broken_training_is_failed_and_says_what_helps(tmp_path):
     assert tracker.status == "FAILED"
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "FAILED"
     assert "TrainingError" in (tmp_path / "traceback.txt").read_text()
+
+
+@dataclass(frozen=True)
+class Faulty(Recipe):
+    """A plug-in's function that returns what it should not."""
+
+    returned: Any = None
+
+    def __call__(self, **supplied):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("part", "returned", "error", "line"),
+    [
+        ("data", None, DataError, "rude.make returned None: a data source must return a kerasnn.data.bundle.Source"),
+        ("data", {}, DataError, "rude.make returned an object of the class dict: a data source must return a kerasnn"),
+        ("model", None, ModelError, "rude.make returned None: a model's builder must return a keras.Model"),
+        ("model", keras.layers.Dense(2), ModelError, "rude.make returned an object of the class Dense: a model's"),
+    ],
+)
+def test_plugin_that_returns_what_it_should_not_is_named_in_one_line(tmp_path, part, returned, error, line):
+    config = replace(compose(TINY_MLP), **{part: Faulty("rude.make", returned=returned)})
+    tracker = MemoryTracker()
+    with pytest.raises(error) as raised:
+        run(config, tracker, tmp_path)
+    assert str(raised.value).startswith(line)
+    assert tracker.status == "FAILED"
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

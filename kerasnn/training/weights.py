@@ -1,0 +1,285 @@
+"""Published ImageNet weights: the networks of keras.applications, moved into ours layer by layer, by name.
+
+Ours all see RGB scaled to [0, 1], then (x - mean) / deviation per channel; `contract` says by which mean and deviation.
+Where a published network was trained on something else, its first kernel makes good the difference, and biases before
+batch normalization, which ours do without, move into its moving mean: the outputs are the same.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+from keras import layers
+
+from kerasnn.data.bundle import Bundle
+from kerasnn.errors import DataError, ModelError
+
+log = logging.getLogger(__name__)
+
+Channels = tuple[float, float, float]
+
+HDF5 = b"\x89HDF\r\n\x1a\n"  # The first bytes of such a file.
+
+DEVIATION = (0.229, 0.224, 0.225)
+
+# How keras.applications calls a way to prepare pictures: mean and deviation per channel of RGB in [0, 1]
+CONTRACTS = {
+    "torch": ((0.485, 0.456, 0.406), DEVIATION),
+    "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # BGR in [0, 255] less its mean, undivided: `_first_kernel` turns and scales it.
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), DEVIATION),
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network of keras.applications.
+
+    Args:
+        application: its function there.
+        mode: how its pictures are prepared, a row of CONTRACTS; also where the preparation is part of the model.
+        size: height and width of its pictures.
+        classifier: the name of its last layer.
+    """
+
+    application: str
+    mode: Literal["caffe", "tf", "torch"]
+    size: int = 224
+    classifier: str = "predictions"
+
+
+REFERENCES = {
+    "vgg16": Reference("VGG16", "caffe"),
+    "vgg19": Reference("VGG19", "caffe"),
+    "resnet50": Reference("ResNet50", "caffe"),
+    "resnet101": Reference("ResNet101", "caffe"),
+    "resnet152": Reference("ResNet152", "caffe"),
+    "densenet121": Reference("DenseNet121", "torch"),
+    "mobilenet_v2": Reference("MobileNetV2", "tf"),
+    **{
+        f"efficientnet_b{number}": Reference(f"EfficientNetB{number}", "torch", size)
+        for number, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
+    },
+    "convnext_tiny": Reference("ConvNeXtTiny", "torch", classifier="convnext_tiny_head_dense"),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of each of our layers with weights.
+
+    Args:
+        loaded: took the published values.
+        skipped: have other shapes, and keep their own start: name and reason.
+        missing: have no counterpart, and keep their own start.
+    """
+
+    loaded: tuple[str, ...]
+    skipped: dict[str, str]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        new = [*(f"{name} ({reason})" for name, reason in self.skipped.items()), *self.missing]
+        return f"{len(self.loaded)} layers loaded, {', '.join(new) or 'none'} new"
+
+
+def load(model: keras.Model, source: str) -> Report:
+    """Starts `model` from what `model.weights=` names, and logs what became of its layers.
+
+    Args:
+        model: built from one of the variants in REFERENCES, and called so.
+        source: `imagenet`, or the path of an official file.
+    """
+    report = imagenet_weights(model, model.name, source)
+    log.info("model.weights=%s: %s", source, report)
+    return report
+
+
+def as_trained(bundle: Bundle, source: str, variant: str) -> Bundle:
+    """`bundle`, standardised by what the published weights of `variant` expect instead of by its own statistics.
+
+    Raises:
+        ModelError: there are no published weights, or the pictures are not in colour.
+    """
+    mean, deviation = contract(variant)
+    _check_channels(variant, source, bundle.input_shape[-1])
+    return replace(bundle, mean=mean, deviation=deviation)
+
+
+def contract(variant: str) -> tuple[Channels, Channels]:
+    """Mean and deviation per channel of RGB in [0, 1] by which to standardise for the published weights of `variant`.
+
+    Raises:
+        ModelError: keras.applications has no such network.
+
+    Example:
+        >>> contract("mobilenet_v2")
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    """
+    return CONTRACTS[_reference(variant).mode]
+
+
+def imagenet_weights(model: keras.Model, variant: str, source: str = "imagenet") -> Report:
+    """Moves the published weights of `variant` into `model`, which may have other classes or another picture size.
+
+    Args:
+        model: ours, for pictures of three channels.
+        variant: a key of REFERENCES.
+        source: `imagenet` downloads the official file through Keras' cache; else the path of that file, with or without
+            its classifier.
+
+    Raises:
+        ModelError: there are no published weights for it, or the pictures are not in colour.
+        DataError: the file cannot be had, or is that of another network.
+    """
+    reference = _reference(variant)
+    _check_channels(variant, source, model.input_shape[-1])
+    theirs = _download(variant, reference, model) if source == "imagenet" else _read(variant, reference, model, source)
+    return transfer(theirs, model, reference)
+
+
+def transfer(theirs: keras.Model, ours: keras.Model, reference: Reference) -> Report:
+    """Moves the weights of `theirs` into the layers of the same name in `ours`.
+
+    Args:
+        theirs: built by keras.applications; its models within the model are opened.
+        ours: the same network, as kerasnn builds it.
+        reference: says how `theirs` wants its pictures and calls its classifier.
+
+    Raises:
+        ModelError: no layer of the same name and shape.
+    """
+    names = {reference.classifier: "predictions"}
+    published = {names.get(layer.name, layer.name): layer for layer in weighted(theirs)}
+    mine = list(weighted(ours))
+    first = next((layer for layer in mine if isinstance(layer, layers.Conv2D)), None)
+    normalized = {id(layer.input) for layer in mine if isinstance(layer, layers.BatchNormalization)}
+    loaded, skipped, missing, biases = [], {}, [], {}
+    for layer in mine:
+        if layer.name not in published:
+            missing.append(layer.name)
+            continue
+        values = _as_ours(layer, published[layer.name])
+        if layer is first:
+            values[0] = _first_kernel(values[0], reference)
+        bias = values.pop() if _is_biased(values, layer) and id(layer.output) in normalized else None
+        reason = _misfit(values, layer)
+        if reason:
+            skipped[layer.name] = reason
+            continue
+        if bias is not None:
+            biases[id(layer.output)] = bias
+        if isinstance(layer, layers.BatchNormalization):
+            values[-2] = values[-2] - biases.get(id(layer.input), 0)  # conv + bias - mean = conv - (mean - bias)
+        layer.set_weights(values)
+        loaded.append(layer.name)
+    if not loaded:
+        raise ModelError(f"no layer of {theirs.name} has the name and shape of one in {ours.name}: nothing was loaded")
+    return Report(tuple(loaded), skipped, tuple(missing))
+
+
+def weighted(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers that hold weights, those of models within the model included."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from weighted(layer)
+        elif layer.weights:
+            yield layer
+
+
+def _as_ours(layer: keras.Layer, published: keras.Layer) -> list[np.ndarray]:
+    values = published.get_weights()
+    if isinstance(layer, layers.DepthwiseConv2D) and not isinstance(published, layers.DepthwiseConv2D):
+        values[0] = np.swapaxes(values[0], 2, 3)  # A convolution in as many groups as channels: (k, k, 1, C).
+    return values
+
+
+def _first_kernel(kernel: np.ndarray, reference: Reference) -> np.ndarray:
+    """The kernel that makes of our standardised RGB what the published one makes of its own input, `(k, k, in, out)`.
+
+    Zeros that pad the one are zeros in the other, so the edges agree too.
+    """
+    if reference.mode != "caffe":
+        return kernel
+    scale = 255 * np.array(DEVIATION)  # BGR - mean = 255 · deviation · standardised
+    return (kernel[:, :, ::-1] * scale[:, None]).astype(kernel.dtype)
+
+
+def _is_biased(values: list[np.ndarray], layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.Conv2D) and len(values) == 2 and not layer.use_bias
+
+
+def _misfit(values: list[np.ndarray], layer: keras.Layer) -> str | None:
+    theirs, ours = [value.shape for value in values], [tuple(weight.shape) for weight in layer.weights]
+    if theirs == ours:
+        return None
+    pairs = zip(theirs, ours, strict=False)
+    return next((f"{a} is not {b}" for a, b in pairs if a != b), f"{len(theirs)} weights are not {len(ours)}")
+
+
+def _reference(variant: str) -> Reference:
+    if variant not in REFERENCES:
+        known = ", ".join(sorted(REFERENCES))
+        raise ModelError(f"keras.applications has no ImageNet weights for {variant}; it has them for {known}")
+    return REFERENCES[variant]
+
+
+def _check_channels(variant: str, source: str, channels: int) -> None:
+    if channels != 3:
+        raise ModelError(
+            f"model.weights={source}: the published {variant} sees colours, three channels, but the pictures have "
+            f"{channels}: choose data in colour, or model.weights=null"
+        )
+
+
+def _download(variant: str, reference: Reference, model: keras.Model) -> keras.Model:
+    # VGG's dense layers fit pictures of its own size alone, and are nine tenths of its file.
+    flat = any(isinstance(layer, layers.Flatten) for layer in model.layers)
+    top = not flat or tuple(model.input_shape[1:3]) == (reference.size, reference.size)
+    try:
+        return _build(reference, model, top, "imagenet")
+    except Exception as error:  # Keras raises a plain one where it cannot download.
+        reason = str(error).strip().split("\n")[0]
+        address = re.search(r"https?://\S+?(?=[\s:]|$)", reason)
+        name = address[0].rpartition("/")[2] if address else "FILE.h5"
+        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+        raise DataError(
+            f"the ImageNet weights of {variant} cannot be had: {reason}; where there is a network, download "
+            f"{address[0] if address else 'the file that keras.io/api/applications leads to'} and put it at "
+            f"{folder / name}, or give model.weights=PATH/{name}"
+        ) from error
+
+
+def _read(variant: str, reference: Reference, model: keras.Model, source: str) -> keras.Model:
+    path, kind = Path(source).expanduser(), f"a .h5 file of keras.applications.{reference.application}"
+    if not path.is_file():
+        raise DataError(f"model.weights={source}: there is no such file; give imagenet, or the path of {kind}")
+    with path.open("rb") as file:
+        is_hdf5 = file.read(len(HDF5)) == HDF5
+    if not is_hdf5 or path.suffix not in (".h5", ".hdf5"):
+        raise DataError(f"model.weights={source}: {path.name} is not {kind}; give imagenet, or the path of one")
+    for top in (True, False):
+        theirs = _build(reference, model, top)
+        try:
+            theirs.load_weights(path)
+            return theirs
+        except (ValueError, OSError, KeyError) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+    raise DataError(
+        f"model.weights={source} does not hold the weights of {variant} ({reason}): give imagenet, or {kind}"
+    )
+
+
+def _build(reference: Reference, model: keras.Model, top: bool, weights: str | None = None) -> keras.Model:
+    shape = (reference.size, reference.size, 3)
+    options = {}
+    if reference.application == "MobileNetV2":
+        options["alpha"] = model.get_layer("block_16_project").filters / 320  # 320 filters at alpha 1
+    build = getattr(keras.applications, reference.application)
+    return build(include_top=top, weights=weights, input_shape=shape, **options)
