@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 from numpy.testing import assert_allclose
 
+from kerasnn.models.heads import main_network
+
 
 def draw(shape, seed=0):
     """Standard normal float32 numbers."""
@@ -61,18 +63,21 @@ def check_layer(kind, options, input_shape, output_shape, trainable=0, non_train
     _check_step_and_reload(model, inputs, np.zeros(output_shape, "float32"), "mse", path)
 
 
-def check_model(model, num_classes, path="model.keras"):
-    """One training step, then save and load of a network of pictures, with equal answers.
+def check_model(model, answer, path="model.keras"):
+    """One training step, then save and load of a network of pictures or of tokens, with equal answers.
 
     Args:
-        model: a network from `input_shape` to `num_classes` logits.
-        num_classes: expected number of logits.
+        model: a network from `input_shape` to logits.
+        answer: expected shape of the logits of one example.
         path: where to save it; give a file in `tmp_path`.
     """
-    inputs = draw((4, *model.input_shape[1:]))
-    assert model.output_shape == (None, num_classes)
-    assert model.layers[-1].name == "predictions"
-    labels = np.arange(4, dtype="int32") % num_classes
+    network = main_network(model)
+    assert network.output_shape == (None, *answer)
+    assert network.layers[-1].name == "predictions"
+    shape = (4, *network.input_shape[1:])
+    tokens = keras.backend.is_int_dtype(network.inputs[0].dtype)
+    inputs = np.random.default_rng(0).integers(1, 8, shape, dtype="int32") if tokens else draw(shape)
+    labels = np.arange(4 * math.prod(answer[:-1]), dtype="int32").reshape(4, *answer[:-1]) % answer[-1]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     _check_step_and_reload(model, inputs, labels, loss, path)
 

@@ -1,4 +1,4 @@
-"""The shared entrance: a picture that the network can digest, or an error that says what would help."""
+"""The shared entrance: a picture or tokens that the network can digest, or an error that says what would help."""
 
 import keras
 
@@ -32,3 +32,30 @@ def picture(variant: str, input_shape: tuple[int, ...], smallest: int, remedy: s
             f"set data.image_size={smallest}" + (f" or {remedy}" if remedy else "")
         )
     return keras.Input(tuple(input_shape), name="picture")
+
+
+def tokens(variant: str, input_shape: tuple[int, ...], data: str, pairs: bool = False):
+    """The input of a network of tokens, checked: int32 ids `(length,)`, or `(2, length)` for a pair of sequences.
+
+    Args:
+        variant: the network's name, for the error.
+        input_shape: the shape of one example.
+        data: a choice of data that fits, for the error.
+        pairs: whether an example is a source and a target of the same length.
+
+    Raises:
+        ModelError: the shape is another, or the sequences are shorter than 2.
+
+    Example:
+        >>> tokens("gpt2", (32, 32, 3), data="text_lm")
+        ModelError: gpt2: the input is (32, 32, 3), but it takes tokens (length,); choose such data, as data=text_lm
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 1 + pairs or shape[:-1] not in ((), (2,)):
+        wanted = "pairs of tokens (2, length)" if pairs else "tokens (length,)"
+        raise ModelError(f"{variant}: the input is {shape}, but it takes {wanted}; choose such data, as data={data}")
+    if shape[-1] < 2:  # A token alone has nothing to attend to but itself.
+        raise ModelError(
+            f"{variant}: the sequence has {shape[-1]} token, the shortest it can take has 2; set data.sequence_length=2"
+        )
+    return keras.Input(shape, dtype="int32", name="tokens")

@@ -27,13 +27,18 @@ print(json.dumps([answers, sorted(sys.modules)]))
 
 # The plug-in's own tests, then whole trainings: TensorFlow is imported once for all of it.
 HEAVY = """
-import sys, pytest
+import json, sys, pytest
 from kerasnn.cli import main
+from kerasnn.tracking import spool
+from kerasnn.tracking.tracker import MemoryTracker
 from kerasnn.training.lean_import import import_keras
 import_keras()
+tracker = MemoryTracker()
+spool.open_tracker = lambda *place: tracker
 codes = [int(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", sys.argv[1], sys.argv[1]]))]
 smoke = ["tracking=none", "trainer.epochs=1", "data.examples=100", "trainer.batch_size=16"]
 codes.append(main(["experiment=tiny_mixer_checkerboards", "model.depth=1", "model.width=16", *smoke]))
+print("tags", json.dumps({key: value for key, value in tracker.tagged.items() if key.startswith("plugin.")}))
 codes.append(main(["model=needy", "data=checkerboards", *smoke]))
 print("codes", codes)
 """
@@ -160,6 +165,11 @@ def test_plugin_passes_its_own_tests_and_trains(crowded, tmp_path):
     # 16·64 + 64 + 64·16 + 16 across the channels; a norm; the head for the recipe's six kinds of board.
     expected = (48 * 16 + 16) + 2 * 32 + 1_096 + 2_128 + 32 + (16 * 6 + 6)
     assert finished[0]["metrics"]["cost/params_trainable"] == expected
+    # Those that took part in the choices, chosen or not; not what is damaged.
+    (tags,) = (line for line in answer.stdout.splitlines() if line.startswith("tags "))
+    assert json.loads(tags.removeprefix("tags ")) == {
+        "plugin.acme.nets": "nested 1.0", "plugin.kerasnn_tiny": "kerasnn-tiny 0.1.0", "plugin.rude": "rude 1.0",
+    }  # fmt: skip
 
 
 def test_damaged_plugin_is_named_where_it_may_be_missed_and_disturbs_nothing_else(crowded, tmp_path):

@@ -6,12 +6,18 @@ import pytest
 from checks import check_layer, draw
 from numpy.testing import assert_allclose
 
+from kerasnn.layers.class_token import ClassToken
+from kerasnn.layers.layer_scale import LayerScale
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.looks_linear import LooksLinear
+from kerasnn.layers.padded_identity import PaddedIdentity
 from kerasnn.layers.partial_conv import PartialConv2D
+from kerasnn.layers.position_embedding import PositionEmbedding
 from kerasnn.layers.rbf_output import RBFOutput, target_codes
 from kerasnn.layers.scaled_tanh import ScaledTanh
+from kerasnn.layers.sinusoidal_positions import SinusoidalPositions, position_table
 from kerasnn.layers.trainable_subsampling import TrainableSubsampling
+from kerasnn.layers.transformer_block import TransformerBlock
 from kerasnn.models.lenet import C3
 
 CASES = {
@@ -20,6 +26,31 @@ CASES = {
     "trainable_subsampling": (TrainableSubsampling, {"size": 2}, (2, 5, 6, 3), (2, 2, 3, 3), 6),
     # Table I has 6 × 3 + 9 × 4 + 1 × 6 = 60 connections: 60 × 25 kernel weights and 16 biases make 1,516.
     "partial_conv": (PartialConv2D, {"connections": C3, "kernel_size": 5}, (2, 14, 14, 6), (2, 10, 10, 16), 1516),
+    # 5 rows at stride 2 leave places 0, 2 and 4.
+    "padded_identity": (PaddedIdentity, {"filters": 5, "strides": 2}, (2, 5, 6, 3), (2, 3, 3, 5), 0),
+    "sinusoidal_positions": (SinusoidalPositions, {}, (2, 5, 7), (2, 5, 7), 0),
+    "position_embedding": (PositionEmbedding, {}, (2, 5, 6), (2, 5, 6), 30),
+    # Four projections 8 × 8 with biases, 288; dense layers 8 × 16 + 16 and 16 × 8 + 8, 280; two normalizations, 32.
+    "transformer_block": (TransformerBlock, {"num_heads": 2, "hidden_dim": 16}, (2, 5, 8), (2, 5, 8), 600),
+    # Without the 32 biases of attention.
+    "transformer_block_as_in_gpt": (
+        TransformerBlock,
+        {
+            "num_heads": 4,
+            "hidden_dim": 16,
+            "activation": "gelu_tanh",
+            "pre_norm": True,
+            "causal": True,
+            "attention_bias": False,
+            "kernel_initializer": keras.initializers.RandomNormal(stddev=0.2),
+            "output_initializer": keras.initializers.RandomNormal(stddev=0.1),
+        },
+        (2, 5, 8),
+        (2, 5, 8),
+        568,
+    ),
+    "layer_scale": (LayerScale, {"initial": 0.5}, (2, 4, 4, 3), (2, 4, 4, 3), 3),
+    "class_token": (ClassToken, {}, (2, 5, 6), (2, 6, 6), 6),
     "rbf_output": (RBFOutput, {"units": 10}, (2, 84), (2, 10), 0),
     "rbf_output_of_3": (RBFOutput, {"units": 3}, (2, 84), (2, 3), 0),
 }
@@ -90,6 +121,56 @@ def test_partial_conv_equals_a_dense_one_whose_missing_kernels_are_zero():
 def test_partial_conv_names_a_map_that_is_not_there():
     with pytest.raises(ValueError, match="connections name input map 5, but the input has only 3 maps"):
         PartialConv2D(connections=[[0, 5]], kernel_size=5).build((1, 14, 14, 3))
+
+
+def test_padded_identity_keeps_every_second_place_and_adds_zero_channels():
+    # Places 1 2 3 / 4 5 6 / 7 8 9 at stride 2 leave the corners 1 3 / 7 9; the second and third channel are zeros.
+    picture = np.arange(1.0, 10.0, dtype="float32").reshape(1, 3, 3, 1)
+    output = np.array(PaddedIdentity(3, strides=2)(picture))
+    assert output[0, :, :, 0].tolist() == [[1, 3], [7, 9]]
+    assert output.shape == (1, 2, 2, 3)
+    assert (output[..., 1:] == 0).all()
+
+
+def test_padded_identity_of_equal_shape_is_the_identity():
+    inputs = draw((2, 4, 4, 3))
+    assert np.array_equal(PaddedIdentity(3)(inputs), inputs)
+
+
+def test_padded_identity_refuses_to_drop_channels():
+    with pytest.raises(ValueError, match="PaddedIdentity has 2 filters, but the input has 3 channels"):
+        PaddedIdentity(2).build((1, 4, 4, 3))
+
+
+def test_sinusoidal_positions_are_the_papers():
+    # Width 4: wavelengths 2π and 100 · 2π. Position 3: sin 3, cos 3, sin 0.03, cos 0.03.
+    assert_allclose(position_table(4, 4)[0], [0, 1, 0, 1])
+    assert_allclose(position_table(4, 4)[3], [0.141120, -0.989992, 0.029996, 0.999550], atol=1e-6)
+    inputs = draw((2, 4, 4))
+    assert_allclose(SinusoidalPositions()(inputs), inputs + position_table(4, 4), rtol=1e-6)
+
+
+def test_position_embedding_adds_the_row_of_each_position():
+    layer = PositionEmbedding()
+    layer.build((None, 2, 3))
+    layer.set_weights([np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])])
+    assert_allclose(layer(np.full((1, 2, 3), 10.0, "float32")), [[[11, 12, 13], [14, 15, 16]]])
+
+
+def test_layer_scale_starts_at_its_value_and_scales_by_channel():
+    layer = LayerScale(0.5)
+    assert np.array(layer(np.array([[2.0, 4.0]], "float32"))).tolist() == [[1.0, 2.0]]
+    layer.set_weights([np.array([3.0, -1.0])])
+    assert np.array(layer(np.array([[2.0, 4.0]], "float32"))).tolist() == [[6.0, -4.0]]
+
+
+def test_class_token_comes_first_and_is_the_same_for_every_example():
+    layer, inputs = ClassToken(), draw((2, 3, 4))
+    layer.build(inputs.shape)
+    layer.set_weights([np.arange(4.0).reshape(1, 1, 4)])
+    output = np.array(layer(inputs))
+    assert output[:, 0].tolist() == [[0, 1, 2, 3]] * 2
+    assert np.array_equal(output[:, 1:], inputs)
 
 
 def test_rbf_output_is_minus_the_squared_distance():

@@ -1,0 +1,139 @@
+"""MobileNetV2: inverted residuals with linear bottlenecks, for small devices.
+
+Sandler, Howard, Zhu, Zhmoginov, Chen 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR, table 2.
+
+Input `(224, 224, 3)` → `(num_classes,)` logits. Smallest legal input: 32×32 with the ImageNet stem, 8×8 with the small
+one: the halvings bring it to one place. The small stem, for pictures such as CIFAR's, takes stride 1 in the first
+convolution and in the stage of 24 filters: three halvings instead of five.
+
+Deviations: the last layer is dense on the averaged features, where the table has a 1×1 convolution: the same sum.
+Dropout of 0.2 is the authors' code's and torchvision's; the paper does not mention any. Kernels start with He's
+variance by fan-out, as torchvision's do. Keras' published models pad strided windows by a layer, which comes to "same".
+
+Count: 3,504,872 trainable weights at alpha 1, 224×224×3 and 1,000 classes. Layer names are those of Keras' published
+weights: `Conv1`, `bn_Conv1`, `expanded_conv_depthwise`, `block_1_expand`, `Conv_1`, `predictions`.
+"""
+
+from functools import partial
+from typing import Literal
+
+import keras
+from keras import initializers, layers
+
+from kerasnn.models import heads, inputs
+from kerasnn.ranges import Fraction, Positive, PositiveFloat
+
+# Table 2, by stage: expansion t, filters c, blocks n, stride s of the first block.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+SMALLEST = {"imagenet": 32, "small": 8}
+LARGE = 64  # From this side on, `auto` means the ImageNet stem, which leaves 2×2 places to the last stage.
+
+_norm = partial(layers.BatchNormalization, momentum=0.9, epsilon=1e-3)
+_relu6 = partial(layers.ReLU, 6.0)
+
+
+def mobilenet_v2(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    alpha: PositiveFloat = 1.0,
+    stem: Literal["auto", "imagenet", "small"] = "auto",
+    dropout: Fraction = 0.2,
+    depths: tuple[Positive, Positive, Positive, Positive, Positive, Positive, Positive] | None = None,
+) -> keras.Model:
+    """MobileNetV2: `(224, 224, 3)` → `(num_classes,)` logits.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        num_classes: number of classes.
+        alpha: width multiplier; the published ones are 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
+        stem: `imagenet` (all strides of table 2), `small` (stride 1 at the first two of them), or `auto`: imagenet
+            from 64×64 on, else small.
+        dropout: share of the averaged features that is dropped in training.
+        depths: blocks of the seven stages; None takes those of table 2.
+
+    Raises:
+        ModelError: the picture is too small for the stem.
+
+    Example:
+        >>> mobilenet_v2((224, 224, 3), 1000).count_params()      # with batch normalization's statistics
+        3538984
+    """
+    if stem == "auto":
+        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
+    remedy = "model.stem=small" if stem == "imagenet" else ""
+    picture = inputs.picture("mobilenet_v2", input_shape, SMALLEST[stem], remedy)
+    x = _conv(_divisible(32 * alpha), 3, strides=2 if stem == "imagenet" else 1, name="Conv1")(picture)
+    x = _relu6(name="Conv1_relu")(_norm(name="bn_Conv1")(x))  # (B, 112, 112, 32)
+    number = 0
+    for stage, (expansion, filters, depth, strides) in enumerate(STAGES):
+        entry = 1 if stem == "small" and stage == 1 else strides
+        for block in range(depths[stage] if depths else depth):
+            x = _inverted_residual(x, expansion, _filters(filters, alpha), entry if block == 0 else 1, number)
+            number += 1
+    x = _conv(_divisible(1280 * max(alpha, 1.0)), 1, name="Conv_1")(x)  # Never narrower: section 4.
+    x = _relu6(name="out_relu")(_norm(name="Conv_1_bn")(x))  # (B, 7, 7, 1280)
+    return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name="mobilenet_v2")
+
+
+def _inverted_residual(x, expansion: int, filters: int, strides: int, number: int):
+    """Widen, look at each map by itself, narrow without a rectifier; added to the input where the shapes are equal."""
+    name = f"block_{number}" if number else "expanded_conv"
+    channels = x.shape[-1]
+    y = x
+    if expansion > 1:
+        y = _conv(expansion * channels, 1, name=f"{name}_expand")(y)
+        y = _relu6(name=f"{name}_expand_relu")(_norm(name=f"{name}_expand_BN")(y))
+    y = layers.DepthwiseConv2D(
+        3,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=_he_fan_out(),
+        name=f"{name}_depthwise",
+    )(y)
+    y = _relu6(name=f"{name}_depthwise_relu")(_norm(name=f"{name}_depthwise_BN")(y))
+    y = _conv(filters, 1, name=f"{name}_project")(y)
+    y = _norm(name=f"{name}_project_BN")(y)
+    if strides == 1 and channels == filters:
+        y = layers.Add(name=f"{name}_add")([x, y])
+    return y
+
+
+def _conv(filters: int, kernel_size: int, strides: int = 1, *, name: str) -> keras.Layer:
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_he_fan_out(),
+        name=name,
+    )
+
+
+def _he_fan_out() -> initializers.Initializer:
+    """Made anew for each layer, since one object draws the same numbers every time.
+
+    By fan-out, which for a depthwise kernel is its window; its fan-in would count maps that it does not see.
+    """
+    return initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
+
+
+def _filters(filters: int, alpha: float) -> int:
+    """Filters of a stage: cut to a whole number before they are rounded, as in the published models."""
+    return _divisible(int(filters * alpha))
+
+
+def _divisible(filters: float, divisor: int = 8) -> int:
+    """The nearest multiple of 8, at least 8, and never more than a tenth below `filters`."""
+    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * filters else rounded
