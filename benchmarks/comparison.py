@@ -1,5 +1,6 @@
 """What was measured and what was aimed at, as a table in markdown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import median
@@ -62,20 +63,20 @@ TARGETS = {
 }
 
 
-def markdown(series: list[Series]) -> str:
+def markdown(series: list[Series], targets: Mapping[tuple[str, str], Target] = TARGETS) -> str:
     """A table per section: medians with the least and the most, and kerasnn's median divided by each of the others'."""
     order = list(dict.fromkeys(one.section for one in series))
     ranked = sorted(series, key=lambda one: (order.index(one.section), not _own(one), one.who))
-    tables = [_table(section, list(rows)) for section, rows in groupby(ranked, key=lambda one: one.section)]
+    tables = [_table(section, list(rows), targets) for section, rows in groupby(ranked, key=lambda one: one.section)]
     return "\n\n".join(tables)
 
 
-def _table(section: str, rows: list[Series]) -> str:
+def _table(section: str, rows: list[Series], targets: Mapping[tuple[str, str], Target]) -> str:
     own = [one for one in rows if _own(one)]
     head = [section, "median (min–max)", *(f"{one.who} ÷ it" for one in own), "target"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        target = TARGETS.get((section, row.who))
+        target = targets.get((section, row.who))
         lines.append([row.who, str(row), *(_quotient(one, row, target) for one in own), str(target or "")])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Translation, rotation and zoom: one matrix per picture, one resampling for all of them.
+"""Translation, rotation, zoom and shear: one matrix per picture, one resampling for all of them.
 
 Each op draws a 3×3 matrix per example that leads from a pixel of the result to a point of the source. `Policy`
 multiplies the matrices of neighbouring ops and samples once, so a shifted, turned and zoomed picture is blurred once.
@@ -56,9 +56,8 @@ class Translation(Affine):
     def matrix(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Matrices that shift."""
         limits = tf.constant([[self.width], [self.height]]) * tf.cast([[shape[2]], [shape[1]]], tf.float32)
-        dx, dy = tf.unstack(limits * tf.random.stateless_uniform([2, shape[0]], seed, -1.0, 1.0))
-        one, zero = tf.ones_like(dx), tf.zeros_like(dx)
-        return _rows([one, zero, -dx], [zero, one, -dy])
+        right, down = tf.unstack(limits * tf.random.stateless_uniform([2, shape[0]], seed, -1.0, 1.0))
+        return shear_and_shift(tf.zeros_like(right), tf.zeros_like(right), right, down)
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,7 @@ class Rotation(Affine):
 
     def matrix(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Matrices that turn."""
-        angle = math.radians(self.degrees) * tf.random.stateless_uniform([shape[0]], seed, -1.0, 1.0)
-        cosine, sine, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
-        return _about_centre(_rows([cosine, -sine, zero], [sine, cosine, zero]), shape)
+        return turn(math.radians(self.degrees) * tf.random.stateless_uniform([shape[0]], seed, -1.0, 1.0), shape)
 
 
 @dataclass(frozen=True)
@@ -118,6 +115,48 @@ class Zoom(Affine):
         logarithm = tf.random.stateless_uniform([shape[0]], seed, math.log(self.low), math.log(self.high))
         inverse, zero = tf.exp(-logarithm), tf.zeros_like(logarithm)
         return _about_centre(_rows([inverse, zero, zero], [zero, inverse, zero]), shape)
+
+
+@dataclass(frozen=True)
+class Shear(Affine):
+    """Slant each picture about its centre by a uniform draw (Simard et al. 2003).
+
+    Args:
+        x: the largest slant of columns in either direction, as pixels to the side per pixel down.
+        y: the largest slant of rows in either direction, as pixels down per pixel to the side.
+        fill: what lies beyond the border.
+
+    Shapes: `(batch, height, width, channels)` in and out.
+
+    Example:
+        >>> Shear(x=0.2, y=0.0)(images, seed=tf.constant([0, 1]))
+    """
+
+    x: Probability = 0.2
+    y: Probability = 0.2
+    fill: Fill = "reflect"
+
+    def matrix(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Matrices that slant."""
+        limits = tf.constant([[self.x], [self.y]])
+        across, down = tf.unstack(limits * tf.random.stateless_uniform([2, shape[0]], seed, -1.0, 1.0))
+        still = tf.zeros_like(across)
+        return _about_centre(shear_and_shift(across, down, still, still), shape)
+
+
+def turn(angle: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Matrices `(batch, 3, 3)` that turn about the centre of pictures of `shape`, by radians `(batch,)`."""
+    cosine, sine, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
+    return _about_centre(_rows([cosine, -sine, zero], [sine, cosine, zero]), shape)
+
+
+def shear_and_shift(across: tf.Tensor, down: tf.Tensor, right: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
+    """Matrices `(batch, 3, 3)` that slant about the upper left corner and shift by pixels; all arguments `(batch,)`.
+
+    The point (x, y) of the result is taken from (x + across · y - right, y + down · x - below) of the source.
+    """
+    one = tf.ones_like(across)
+    return _rows([one, across, -right], [down, one, -below])
 
 
 def warp(images: tf.Tensor, matrices: tf.Tensor, fill: Fill) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Flip, padded crop, colour, noise and occlusion. Translation, rotation and zoom are in `affine.py`.
+"""Flip, padded crop, colour, noise and occlusion. What moves pixels is in `affine.py`, what mixes pictures in `mix.py`.
 
 Every op is a callable `op(images, seed) -> images`: images float32 (batch, height, width, channels) in [0, 1], seed an
 int32 tensor of shape (2,). Equal seeds give equal pixels, on any number of threads; each example has its own draw.
@@ -121,7 +121,7 @@ class Colour:
         luma = tf.constant([LUMA if channels == 3 else (1.0,)])
         grey = tf.reduce_sum(tf.reduce_mean(pixels, axis=1, keepdims=True) * luma, axis=2, keepdims=True)
         if channels == 3:
-            matrices = contrast * tf.matmul(_saturate(saturation), _turn_hue(draws[3]))
+            matrices = contrast * tf.matmul(saturate(saturation), _turn_hue(draws[3]))
             pixels = tf.matmul(pixels, matrices)
         else:
             pixels = contrast * pixels
@@ -219,7 +219,7 @@ class Occlusion:
         return rows, columns
 
 
-def _saturate(factors: tf.Tensor) -> tf.Tensor:
+def saturate(factors: tf.Tensor) -> tf.Tensor:
     """Matrices for row pixels that move each pixel from its own grey: `(batch, 1, 1)` to `(batch, 3, 3)`."""
     to_grey = tf.constant([[share] * 3 for share in LUMA])
     return factors * tf.eye(3) + (1.0 - factors) * to_grey

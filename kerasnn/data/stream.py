@@ -29,7 +29,7 @@ ORDER, DRAWS = 0, 1  # Folded into the seed first, so that order and augmentatio
 # Autograph would rewrite every op on its way in and wrap its errors in pages of "in user code".
 plain = tf.autograph.experimental.do_not_convert
 
-Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Reader = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -55,12 +55,13 @@ def train_stream(
         epochs: the number of the epoch to stop before, as in `Model.fit`.
         first_epoch: the epoch to begin with, as `initial_epoch` in `Model.fit`.
         steps_per_epoch: a limit of batches per epoch; None takes all that are full.
-        augment: `augment(images, labels, seed) -> images, labels`, such as a `Policy`.
+        augment: `augment(images, labels, seed, epoch) -> images, labels`, such as a `Policy`.
         cache_bytes: a set that takes more, at its final size as uint8, is read batch by batch instead of held.
 
     Returns:
         (images, labels): float32 `(batch_size, height, width, channels)`, standardised, and int32 `(batch_size,)`; of
-        tokens int32 `(batch_size, *bundle.input_shape)`, and labels that may be one for each position.
+        tokens int32 `(batch_size, *bundle.input_shape)`, and labels that may be one for each position. An `augment`
+        that mixes labels makes them shares, float32 `(batch_size, classes)`.
 
     Raises:
         DataError: there are fewer examples than `batch_size`.
@@ -130,7 +131,7 @@ def batch_at(
         batch_size: examples per batch, over all devices.
         epoch: from 0.
         step: within the epoch, from 0.
-        augment: `augment(images, labels, seed) -> images, labels`, such as a `Policy`.
+        augment: `augment(images, labels, seed, epoch) -> images, labels`, such as a `Policy`.
 
     Returns:
         (images, labels) as `train_stream` gives them.
@@ -211,7 +212,7 @@ def _train_batch(
     if bundle.kind == "pictures":
         inputs = _scale(inputs)
     if augment is not None:
-        inputs, labels = augment(inputs, labels, _fold(key, DRAWS, epoch, step))
+        inputs, labels = augment(inputs, labels, _fold(key, DRAWS, epoch, step), epoch)
     if bundle.kind == "pictures":
         inputs = standardise(inputs, bundle.mean, bundle.deviation)
     return inputs, labels

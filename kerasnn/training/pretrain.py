@@ -187,7 +187,7 @@ def noisy_stream(bundle: Bundle, seed: int, batch_size: int, epochs: int, steps_
         noise: `(steps, units)` of one picture's chain.
     """
 
-    def draw(pictures, labels, seed):
+    def draw(pictures, labels, seed, epoch):
         return pictures, keras.random.uniform((batch_size, *noise), seed=BatchSeed(seed))
 
     def as_inputs(pictures, numbers):

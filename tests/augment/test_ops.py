@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasnn.augment.affine import Rotation, Translation, Zoom
+from kerasnn.augment.affine import Rotation, Shear, Translation, Zoom
+from kerasnn.augment.drawn import AugMix, RandAugment, TrivialAugment
 from kerasnn.augment.image import Colour, Flip, Noise, Occlusion, PaddedCrop
 from kerasnn.augment.kerascv import KerasCVLayer
 from kerasnn.augment.policy import Policy
+from kerasnn.augment.tone import AutoContrast, Equalize, Posterize, Sharpness, Solarize
 from kerasnn.errors import ConfigError
 
 BATCH = 16
@@ -28,6 +30,7 @@ CASES = {
     "translation": Case(Translation(), Translation(0.0, 0.0)),
     "rotation": Case(Rotation(), Rotation(0.0)),
     "zoom": Case(Zoom(), Zoom(1.0, 1.0)),
+    "shear": Case(Shear(), Shear(0.0, 0.0)),
     "flip": Case(Flip(), Flip(0.0), distinct=2),
     "flip_vertical": Case(Flip(vertical=True), Flip(0.0, vertical=True), distinct=2),
     "padded_crop": Case(PaddedCrop(), distinct=12),
@@ -36,7 +39,23 @@ CASES = {
     "occlusion_mean": Case(Occlusion(1.0), Occlusion(0.0)),
     "occlusion_zero": Case(Occlusion(1.0, cover="zero"), Occlusion(1.0, 0.0, 0.0, cover="zero")),
     "occlusion_noise": Case(Occlusion(1.0, cover="noise"), Occlusion(0.0, cover="noise")),
+    "auto_contrast": Case(AutoContrast(), AutoContrast(0.0), distinct=2),
+    "equalize": Case(Equalize(), Equalize(0.0), distinct=2),
+    "posterize": Case(Posterize(), Posterize(probability=0.0), distinct=2),
+    "solarize": Case(Solarize(), Solarize(threshold=1.0, probability=0.0), distinct=2),
+    "sharpness": Case(Sharpness(), Sharpness(0.0)),
+    # What has a strength does nothing at strength 0; auto_contrast and equalize have none, posterize keeps 8 bits.
+    "rand_augment": Case(
+        RandAugment(),
+        RandAugment(2, 0.0, ["identity", "rotate", "shear_x", "translate_y", "solarize", "colour"]),
+        distinct=6,
+    ),
+    "trivial_augment": Case(TrivialAugment(), distinct=6),
+    "augmix": Case(AugMix(), distinct=12),
     "grid_mask": Case(KerasCVLayer("GridMask"), KerasCVLayer("GridMask", {"ratio_factor": (0.0, 0.0)})),
+    "grid_mask_of_some": Case(
+        KerasCVLayer("GridMask", probability=0.5), KerasCVLayer("GridMask", probability=0.0), distinct=3
+    ),
     "channel_shuffle": Case(KerasCVLayer("ChannelShuffle"), channels=(3,), distinct=4),
 }
 EACH = [
@@ -137,6 +156,21 @@ def test_zoom_above_one_enlarges():
     square[:, 8:12, 8:12] = 1
     larger = Zoom(1.5, 1.5)(tf.constant(square), tf.constant(SEED)).numpy()
     np.testing.assert_allclose(larger.sum(axis=(1, 2, 3)), 16 * 1.5**2, rtol=0.1)
+
+
+def test_shear_slants_about_the_centre():
+    # A column of dots at x = 10 of a 21×21 picture. The row d below the centre moves by s · d, the centre row not at
+    # all; |s| <= 0.5, and 16 draws reach beyond 0.25 on both sides.
+    line = np.zeros((BATCH, 21, 21, 1), np.float32)
+    line[:, :, 10] = 1
+    slanted = Shear(x=0.5, y=0.0)(tf.constant(line), tf.constant(SEED)).numpy()[..., 0]
+    places = (slanted * np.arange(21)).sum(axis=2) / slanted.sum(axis=2) - 10
+    np.testing.assert_allclose(places[:, 10], 0, atol=1e-4)
+    slope = (places[:, 18] - places[:, 2]) / 16
+    np.testing.assert_allclose(places, slope[:, None] * (np.arange(21) - 10), atol=0.05)
+    assert np.abs(slope).max() <= 0.5 + 1e-4
+    assert slope.min() < -0.25
+    assert slope.max() > 0.25
 
 
 def test_flip_mirrors_about_half_of_the_pictures():

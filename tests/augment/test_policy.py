@@ -4,7 +4,9 @@ import tensorflow as tf
 
 from kerasnn.augment.affine import Rotation, Translation, Zoom, warp
 from kerasnn.augment.image import Colour, Flip, Noise
+from kerasnn.augment.mix import CutMix, MixUp
 from kerasnn.augment.policy import Policy
+from kerasnn.errors import ConfigError
 
 SEED = (1, 2)
 
@@ -89,3 +91,72 @@ def test_policy_is_a_function_of_its_seed_under_parallel_calls(batch):
     first, second = run(1), run(8)
     np.testing.assert_array_equal(first, second)
     assert len({images.tobytes() for images in first}) == 12
+
+
+def test_policy_that_mixes_returns_shares_in_every_epoch(batch):
+    # until = 0.5 of three epochs: 1.5, so two are mixed and the third is not.
+    policy = Policy({"flip": Flip(), "mixup": MixUp(1.0, until=0.5)}, num_classes=6, epochs=3)
+    assert policy.mixes
+    whole = np.eye(6, dtype=np.float32)
+    for epoch, mixed in enumerate((True, True, False)):
+        for run in (policy, tf.function(policy)):
+            images, shares = run(*batch, tf.constant(SEED), tf.constant(epoch))
+            np.testing.assert_allclose(tf.reduce_sum(shares, axis=1), 1, atol=1e-6)
+            assert (not np.array_equal(shares, whole)) is mixed
+            flipped, _ = Policy({"flip": Flip()})(*batch, tf.constant(SEED))
+            assert (not np.allclose(images, flipped, atol=1e-3)) is mixed
+
+
+def test_policy_counts_its_mixed_epochs_without_rounding(batch):
+    # 0.55 · 20 is 11.000000000000002 in floats: the twelfth epoch is not mixed.
+    policy = Policy({"mixup": MixUp(1.0, until=0.55)}, num_classes=6, epochs=20)
+    for epoch, mixed in ((10, True), (11, False)):
+        _, shares = policy(*batch, tf.constant(SEED), epoch)
+        assert (not np.array_equal(shares, np.eye(6))) is mixed
+
+
+def test_policy_mixes_what_is_mixed_already_by_its_shares():
+    # A channel for each class, each picture all in its own: after any mixing the mean of channel c is the share of c.
+    images = tf.one_hot(tf.tile(tf.range(4)[:, None, None], (1, 8, 8)), 4)
+    policy = Policy({"mixup": MixUp(1.0), "cutmix": CutMix(1.0)}, num_classes=4)
+    mixed, shares = policy(images, tf.range(4), tf.constant(SEED))
+    np.testing.assert_allclose(tf.reduce_mean(mixed, axis=[1, 2]), shares, atol=1e-5)
+    assert (shares.numpy() > 0.01).sum() > 8  # More than two classes in some picture.
+
+
+def test_policy_that_mixes_needs_the_number_of_classes(batch):
+    with pytest.raises(ConfigError, match="of how many classes"):
+        Policy({"mixup": MixUp()})(*batch, tf.constant(SEED))
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (lambda images, seed: images * 300, r"augment\.odd made pixels from .* to .*; pictures are from 0 to 1"),
+        (lambda images, seed: images - 0.5, r"augment\.odd made pixels from -0"),
+        (lambda images, seed: images / 0, r"augment\.odd made pixels that are no finite numbers"),
+        (lambda images, seed: tf.where(images > 0.5, float("nan"), images), "no finite numbers"),
+        (lambda images, seed: images[:, :8], r"augment\.odd made float32 \(6, 8, 16, 3\) of float32 \(6, 16, 16, 3\)"),
+        (lambda images, seed: tf.cast(images, tf.float16), "must keep the pictures' shape and dtype"),
+    ],
+)
+def test_policy_names_the_op_whose_result_is_no_picture(batch, op, message):
+    policy = Policy({"flip": Flip(), "odd": op, "noise": Noise()})
+    with pytest.raises(ConfigError, match=message) as raised:
+        policy(*batch, tf.constant(SEED))
+    assert "\n" not in str(raised.value)
+
+
+def test_policy_names_the_op_whose_shares_do_not_sum_to_one(batch):
+    class Odd(MixUp):
+        def __call__(self, images, shares, seed):
+            return images, 2.0 * shares
+
+    with pytest.raises(ConfigError, match=r"augment\.odd made labels whose shares do not sum to 1"):
+        Policy({"odd": Odd()}, num_classes=6)(*batch, tf.constant(SEED))
+
+
+def test_policy_in_a_graph_is_not_slowed_by_checks(batch):
+    graph = tf.function(Policy({"odd": lambda images, seed: images * 300}))
+    images, _ = graph(*batch, tf.constant(SEED))
+    assert tf.reduce_max(images) > 1

@@ -138,7 +138,7 @@ def assert_equal(first, second):
         np.testing.assert_array_equal(one[1], other[1])
 
 
-def masked(tokens, labels, seed):
+def masked(tokens, labels, seed, epoch):
     """A stand-in for an augmentation of tokens: some become [MASK]."""
     return tf.where(tf.random.stateless_uniform(tf.shape(tokens), seed) < 0.3, 4, tokens), labels
 
