@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kerasnn.config import schema
 from kerasnn.config.folders import conf_dir, doubled, further_dirs, groups
+from kerasnn.config.inherit import inherited
 from kerasnn.config.plugins import left_out, plugins
 from kerasnn.config.strict import RunConfig, check_hydra, strict
 from kerasnn.errors import ConfigError, unknown
@@ -55,10 +56,12 @@ def search_path_override(further: str | None) -> list[str]:
 def open_overrides(overrides: Sequence[str]) -> list[str]:
     """Lets `model.depth=3` set a key that the YAML file does not list: the signature decides, not the file.
 
-    Group choices, Hydra's own keys and overrides that already say `+` or `~` stay as they are.
+    Group choices, Hydra's own keys and overrides that already say `+` or `~` stay as they are. Before them come those
+    by which `from=RUN` brings that run's network.
     """
     known = set(groups())
-    return [_opened(override, known) for override in overrides if override.lstrip("+") != "experiment=null"]
+    opened = [_opened(override, known) for override in overrides if override.lstrip("+") != "experiment=null"]
+    return [*inherited(overrides), *opened]
 
 
 def _opened(override: str, known: set[str]) -> str:
@@ -183,7 +186,8 @@ def changed_values(config: RunConfig, searched: Sequence[str] = ()) -> dict[str,
         searched: the override of the search path, where the choices lie in further folders.
     """
     chosen = {group: choice for group, choice in config.choices.items() if group != "experiment"}
-    plain = [f"{group}=[{c}]" if group in schema.NAMED else f"{group}={c}" for group, c in chosen.items()]
+    several = (*schema.NAMED, "regularisation")
+    plain = [f"{group}=[{c}]" if group in several else f"{group}={c}" for group, c in chosen.items()]
     # Composed, not checked: a choice alone may lack what only the user can say, such as data.dir.
     before = dict(_leaves(OmegaConf.to_container(compose_plain([*plain, *searched]))))
     return {key: value for key, value in _leaves(config.values) if before.get(key, ...) != value}

@@ -12,6 +12,8 @@ EXAMPLES = """\
   python -m kerasnn model=vgg16 data=cifar10      VGG-16 on CIFAR-10
   python -m kerasnn model=mlp trainer.epochs=5    any key can be set
   python -m kerasnn augment=[flip_crop,colour]    presets compose
+  python -m kerasnn preview augment=strong        a picture of what it will see
+  python -m kerasnn lr_find model=vgg11           which learning rate suits it
   python -m kerasnn -m model=mlp,lenet5 seed=0,1  a sweep: every combination
   python -m kerasnn compare --sort test_accuracy  the runs side by side
   python -m kerasnn ui                            the runs in MLflow's UI
@@ -32,7 +34,7 @@ def help_text() -> str:
         [
             "kerasnn compares neural-network architectures honestly.",
             "usage: python -m kerasnn [train] [group=choice ...] [key=value ...]\n"
-            "       python -m kerasnn compare | ui | zoo [--help]",
+            "       python -m kerasnn compare | ui | zoo | preview | lr_find [--help]",
             "Groups and choices:\n" + "\n".join(_row(group, " ".join(names)) for group, names in choices.items()),
             *_plugins(),
             "Keys, with their defaults (--cfg job shows all):\n" + "\n".join(map(_keys, _sections())),
@@ -50,12 +52,14 @@ def _plugins() -> list[str]:
 
 
 def _sections() -> list[str]:
-    return ["", *schema.FIXED]
+    return ["", *schema.FIXED, *schema.OPTIONAL]
 
 
 def _keys(section: str) -> str:
-    dataclass = schema.FIXED.get(section, schema.General)
-    return _row(section, " ".join(f"{field.name}={_shown(field.default)}" for field in fields(dataclass)))
+    dataclass = (schema.FIXED | schema.OPTIONAL).get(section, schema.General)
+    further = [] if section else [f"{schema.FROM}=null"]
+    shown = [f"{field.name}={_shown(field.default)}" for field in fields(dataclass)]
+    return _row(section, " ".join([*shown, *further]))
 
 
 def _shown(value: object) -> str:
@@ -63,4 +67,4 @@ def _shown(value: object) -> str:
 
 
 def _row(head: str, text: str) -> str:
-    return fill(text, 79, initial_indent=f"  {head:<11}", subsequent_indent=" " * 13, break_on_hyphens=False)
+    return fill(text, 79, initial_indent=f"  {head:<15}", subsequent_indent=" " * 17, break_on_hyphens=False)

@@ -56,14 +56,17 @@ def main(arguments: list[str]) -> int:
     if asked.shell_completion or asked.hydra_help or asked.info:
         _hydra(arguments, [], _train)
         return 0
-    cells = _cells(asked)
+    words = _words(asked)
+    cells = _cells(asked, words)
     configs = [check(cell) for cell in cells]
     for config in configs:
         resolve_uri(config.tracking.uri)
+        for callback in config.callbacks.values():
+            callback.check_installed()
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    return _launch(arguments, asked, cells[0], configs[0])
+    return _launch(arguments, asked, words, cells[0], configs[0])
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -93,12 +96,29 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def _cells(asked: Namespace) -> list[list[str]]:
+def _words(asked: Namespace) -> list[str]:
+    """The overrides, and before them what an experiment sweeps by itself, by its `hydra.sweeper.params`.
+
+    Written out like this, every cell is checked and named as if it had been asked for. A key that the command line
+    gives is not swept.
+    """
+    words = list(asked.overrides)
+    if not asked.multirun:
+        return words
+    parsed = parse_overrides(words)
+    plain = [override.input_line for override in parsed if not override.is_sweep_override()]
+    own = compose_plain([*plain, *search_path_override(asked.config_dir)]).hydra.sweeper.get("params") or {}
+    given = {override.key_or_group for override in parsed}
+    swept = [f"{key}={values}" for key, values in own.items() if key not in given]
+    return [*swept, *words, "hydra.sweeper.params=null"] if own else words
+
+
+def _cells(asked: Namespace, words: list[str]) -> list[list[str]]:
     """The overrides of every run that is asked for, so that all are checked before any is launched.
 
     A typo in the last cell then costs no hour of the first. What only a search expands (`interval(0,1)`) is left out.
     """
-    parsed = parse_overrides(asked.overrides)
+    parsed = parse_overrides(words)
     sweeping = [override for override in parsed if override.is_sweep_override()]
     if sweeping and not asked.multirun:
         word = sweeping[0].input_line
@@ -108,9 +128,9 @@ def _cells(asked: Namespace) -> list[list[str]]:
     return BasicSweeper.split_arguments([*fixed, *searched], max_batch_size=None)[0]
 
 
-def _launch(arguments: list[str], asked: Namespace, cell: list[str], config: RunConfig) -> int:
+def _launch(arguments: list[str], asked: Namespace, words: list[str], cell: list[str], config: RunConfig) -> int:
     flags = _flags(arguments, asked)
-    overrides = [*open_overrides(asked.overrides), *search_path_override(asked.config_dir)]
+    overrides = [*open_overrides(words), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
     try:
         if asked.multirun and not asked.cfg:

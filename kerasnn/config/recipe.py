@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from kerasnn.config.plugins import plugin_packages
@@ -17,12 +18,21 @@ ALLOWED = {
     "augment": ("kerasnn.augment.",),
     "optimizer": ("kerasnn.training.optimizers.", "keras.optimizers."),
     "schedule": ("kerasnn.training.schedules.",),
-    "callbacks": ("kerasnn.training.callbacks.", "keras.callbacks.ReduceLROnPlateau", "keras.callbacks.SwapEMAWeights"),
+    "callbacks": (
+        "kerasnn.training.ema.",
+        "kerasnn.training.plateau.",
+        "kerasnn.training.reports.",
+        "keras.callbacks.ReduceLROnPlateau",
+        "keras.callbacks.SwapEMAWeights",
+    ),
 }
 """Where the `_target_` of each section may point, beside the packages of plug-ins, which somebody chose to install.
 
 A config from a stranger must not be able to run what it likes.
 """
+
+NEEDS = {"kerasnn.training.reports.tensorboard": "tensorboard"}
+"""Targets that need a package which kerasnn does not bring along, and which."""
 
 ALLOWED_INSIDE = ("keras.initializers.", "keras.regularizers.", "keras.constraints.")
 """Where the `_target_` of an argument may point."""
@@ -42,6 +52,7 @@ class Recipe:
 
     def __call__(self, **supplied: Any) -> Any:
         """Imports the target and calls it; what is `supplied`, and taken, beats the recipe's own arguments."""
+        self.check_installed()
         found = signature(self.target)
         try:
             build = getattr(import_module(found.module), found.name)
@@ -49,6 +60,12 @@ class Recipe:
             raise ConfigError(f"{self.target} cannot be imported: {error}") from error
         arguments = {key: value() if isinstance(value, Recipe) else value for key, value in self.arguments.items()}
         return build(**{**arguments, **{key: supplied[key] for key in supplied if key in found.parameters}})
+
+    def check_installed(self) -> None:
+        """Raises ConfigError, one line, if the target needs a package that is not there."""
+        package = NEEDS.get(self.target)
+        if package and find_spec(package) is None:
+            raise ConfigError(f"{self.target} needs the package {package}, which is not here: pip install {package}")
 
 
 def read_recipe(section: str, values: Any, supplied: Iterable[str] = (), further: Iterable[str] = ()) -> Recipe:

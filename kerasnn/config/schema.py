@@ -1,10 +1,14 @@
 """The fixed sections of a config, with their defaults. The open ones (model, data …) are checked against signatures."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from kerasnn.errors import ConfigError
-from kerasnn.ranges import Fraction, Positive, Seed
+from kerasnn.ranges import Count, Fraction, Positive, Range, Seed
+
+Share = Annotated[float, Range(above=0, high=1)]
+"""A part of something that stays: 0 < x <= 1."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,34 @@ class Trainer:
     jit: Literal["auto", True, False] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """How weights from elsewhere are made to fit new data, phase by phase, within `trainer.epochs`.
+
+    Args:
+        head_epochs: epochs in which only the head learns, and what else has no weights yet.
+        unfreeze: the stage from which on, up to the head, everything learns after that: `conv5`, `block_16`, `stage4`
+            for the fourth from below, `all`; several are a phase each and share the epochs; null leaves it at the head.
+        bn: batch normalization: `frozen` keeps statistics, scales and shifts; `adapt` lets the statistics of all layers
+            move and keeps scales and shifts; `train` treats it as its stage is treated.
+        factor: what `optimizer.learning_rate` is multiplied by once stages are unfrozen.
+        layer_decay: what a stage's learning rate is multiplied by, compared with the one above it.
+        lora_rank: rank of the updates that dense layers learn instead of new kernels, Hu 2022; null learns kernels.
+    """
+
+    head_epochs: Count = 3
+    unfreeze: str | Sequence[str] | None = "all"
+    bn: Literal["frozen", "adapt", "train"] = "frozen"
+    factor: Share = 0.1
+    layer_decay: Share = 1.0
+    lora_rank: Positive | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages to unfreeze from, a phase each."""
+        return (self.unfreeze,) if isinstance(self.unfreeze, str) else tuple(self.unfreeze or ())
 
 
 @dataclass(frozen=True)
@@ -60,6 +92,12 @@ class General:
 FIXED = {"trainer": Trainer, "strategy": Strategy, "tracking": Tracking}
 """Sections whose keys are the fields of a dataclass."""
 
+OPTIONAL = {"finetune": Finetune}
+"""Such sections that a choice of `trainer` brings, and that are null without it."""
+
+FROM = "from"
+"""The key, a word that Python keeps for itself, that names the weights to start from."""
+
 OPEN = ("model", "data", "optimizer", "schedule")
 """Sections that are one recipe: `_target_` and its arguments."""
 
@@ -83,4 +121,5 @@ def check_shares(batch_size: int, devices: int) -> None:
 def defaults() -> dict:
     """The plain config that the YAML files are merged over."""
     fixed = {section: asdict(schema()) for section, schema in FIXED.items()}
-    return {**asdict(General()), **fixed, **{section: {} for section in (*OPEN, *NAMED)}}
+    absent = dict.fromkeys((FROM, *OPTIONAL))
+    return {**asdict(General()), **absent, **fixed, **{section: {} for section in (*OPEN, *NAMED)}}

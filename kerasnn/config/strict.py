@@ -18,6 +18,7 @@ SUPPLIED = {
     "model": ("input_shape", "num_classes", "vocab_size"),
     "model.pretrain": ("model", "bundle", "tracker", "seed", "batch_size"),
     "schedule": ("learning_rate", "steps_per_epoch", "epochs"),
+    "callbacks": ("folder", "tracker", "validation", "record"),
 }
 """Arguments that run.py passes when it applies a section's recipe: no config sets them."""
 
@@ -31,6 +32,10 @@ HYDRA_BUILDS = {
 }
 """Keys below `hydra` whose value is called, and where it may lie."""
 
+CONSTANT = "kerasnn.training.schedules.constant"
+LOWERING = ("kerasnn.training.plateau.reduce_on_plateau", "keras.callbacks.ReduceLROnPlateau")
+"""Callbacks that set the learning rate, which they can only where no schedule does so at each step."""
+
 HOLD_OUT = "kerasnn.data.bundle.make_bundle"
 """Takes the keys that every data set shares (image_size, validation_fraction …), beside the source's own."""
 
@@ -39,7 +44,8 @@ HOLD_OUT = "kerasnn.data.bundle.make_bundle"
 class RunConfig:
     """A whole run, checked: plain values and unapplied recipes.
 
-    `choices` are the group choices by name, `values` the plain config that was composed.
+    `weights` names what the model starts from, by `from=` or `model.weights=`; `finetune` is there with
+    `trainer=finetune`. `choices` are the group choices by name, `values` the plain config that was composed.
     """
 
     seed: int
@@ -53,6 +59,7 @@ class RunConfig:
     optimizer: Recipe
     schedule: Recipe
     trainer: schema.Trainer
+    finetune: schema.Finetune | None
     callbacks: dict[str, Recipe]
     strategy: schema.Strategy
     tracking: schema.Tracking
@@ -88,17 +95,19 @@ def strict(values: dict[str, Any], chosen: dict[str, str]) -> RunConfig:
     data = values["data"]
     shared = set(signature(HOLD_OUT).parameters) - {"source"} if "_target_" in data else set()
     sections = {name: _fixed(f"{name}.", section, values[name]) for name, section in schema.FIXED.items()}
+    optional = {name: _optional(name, section, values[name]) for name, section in schema.OPTIONAL.items()}
     optimizer = read_recipe("optimizer", values["optimizer"])
     if "learning_rate" not in optimizer.arguments:
         raise ConfigError(
             "optimizer.learning_rate is missing: schedules start from it, set optimizer.learning_rate=0.001"
         )
     _check_sense(sections["trainer"], sections["tracking"], values["model"], chosen["model"])
+    _check_plateau(values["callbacks"], values["schedule"], chosen["schedule"])
     schema.check_shares(sections["trainer"].batch_size, sections["strategy"].devices or 1)
     return RunConfig(
         seed=general.seed,
         name=general.name or chosen["model"],
-        **_read_model(values["model"]),
+        **_read_start(values, optional["finetune"], sections["trainer"]),
         data=_read_data(data, shared),
         bundle={key: value for key, value in data.items() if key in shared},
         optimizer=optimizer,
@@ -106,6 +115,7 @@ def strict(values: dict[str, Any], chosen: dict[str, str]) -> RunConfig:
         choices=chosen,
         values=values,
         **sections,
+        **optional,
         **{name: _named(name, values[name]) for name in schema.NAMED},
     )
 
@@ -159,6 +169,15 @@ def _check_sense(trainer: schema.Trainer, tracking: schema.Tracking, model: dict
         raise ConfigError(f"model.variant={variant} does not fit model={name}: choose model={variant}")
 
 
+def _check_plateau(callbacks: dict[str, Any], schedule: dict[str, Any], name: str) -> None:
+    for key, recipe in callbacks.items():
+        if isinstance(recipe, dict) and recipe.get("_target_") in LOWERING and schedule.get("_target_") != CONSTANT:
+            raise ConfigError(
+                f"callbacks.{key} lowers the learning rate, but schedule={name} sets it at each step: "
+                "choose schedule=constant"
+            )
+
+
 def _likely(key: str, known: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """The names to offer for a stray key: the top level, or `trainer.epochs` to one who wrote `epochs`."""
     inner = [f"{section}.{k}" for section in known if isinstance(values.get(section), dict) for k in values[section]]
@@ -175,6 +194,39 @@ def _fixed(prefix: str, section: type, values: dict[str, Any]) -> Any:
         if field.name not in values:
             raise ConfigError(f"{prefix}{field.name} is missing: do not take it away with ~{prefix}{field.name}")
     return section(**values)
+
+
+def _optional(name: str, section: type, values: Any) -> Any:
+    """A section that only some choice brings; None where that was not made."""
+    if values is None:
+        return None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name}={values} must be a section: set its keys, as in {name}.{fields(section)[0].name}=…")
+    known = {field.name for field in fields(section)}
+    if len(values) <= len(known) / 2:  # Set by hand, then, and not by the choice that brings them all.
+        for key in known & set(values):
+            raise ConfigError(f"{name}.{key}={values[key]} means nothing without trainer={name}: choose it")
+    return _fixed(f"{name}.", section, values)
+
+
+def _read_start(values: dict[str, Any], finetune: schema.Finetune | None, trainer: schema.Trainer) -> dict[str, Any]:
+    """The model's recipe and what it starts from, which `from` and `model.weights` name alike."""
+    read = _read_model(values["model"])
+    check_value(schema.FROM, values[schema.FROM], str | None)
+    if values[schema.FROM] and read["weights"]:
+        raise ConfigError(
+            f"from={values[schema.FROM]} and model.weights={read['weights']} say the same: give one of them"
+        )
+    read["weights"] = values[schema.FROM] or read["weights"]
+    if finetune and not read["weights"]:
+        raise ConfigError(
+            "trainer=finetune starts from weights: give from=RUN, from=FILE.keras or model.weights=imagenet"
+        )
+    if finetune and finetune.head_epochs + len(finetune.stages) > trainer.epochs:
+        phases = f"finetune.head_epochs={finetune.head_epochs} and {len(finetune.stages)} phases of finetune.unfreeze"
+        least = finetune.head_epochs + len(finetune.stages)
+        raise ConfigError(f"trainer.epochs={trainer.epochs} is too few for {phases}: give {least} or more")
+    return read
 
 
 def _read_model(model: dict[str, Any]) -> dict[str, Any]:
@@ -200,4 +252,6 @@ def _read_data(data: dict[str, Any], shared: set[str]) -> Recipe:
 
 
 def _named(section: str, values: dict[str, Any]) -> dict[str, Recipe]:
-    return {name: read_recipe(f"{section}.{name}", recipe) for name, recipe in values.items() if recipe is not None}
+    supplied = SUPPLIED.get(section, ())
+    recipes = {name: recipe for name, recipe in values.items() if recipe is not None}
+    return {name: read_recipe(f"{section}.{name}", recipe, supplied) for name, recipe in recipes.items()}

@@ -5,7 +5,6 @@ Where a published network was trained on something else, its first kernel makes 
 batch normalization, which ours do without, move into its moving mean: the outputs are the same.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -19,8 +18,6 @@ from keras import layers
 
 from kerasnn.data.bundle import Bundle
 from kerasnn.errors import DataError, ModelError
-
-log = logging.getLogger(__name__)
 
 Channels = tuple[float, float, float]
 
@@ -87,18 +84,6 @@ class Report:
     def __str__(self) -> str:
         new = [*(f"{name} ({reason})" for name, reason in self.skipped.items()), *self.missing]
         return f"{len(self.loaded)} layers loaded, {', '.join(new) or 'none'} new"
-
-
-def load(model: keras.Model, source: str) -> Report:
-    """Starts `model` from what `model.weights=` names, and logs what became of its layers.
-
-    Args:
-        model: built from one of the variants in REFERENCES, and called so.
-        source: `imagenet`, or the path of an official file.
-    """
-    report = imagenet_weights(model, model.name, source)
-    log.info("model.weights=%s: %s", source, report)
-    return report
 
 
 def as_trained(bundle: Bundle, source: str, variant: str) -> Bundle:
@@ -169,7 +154,7 @@ def transfer(theirs: keras.Model, ours: keras.Model, reference: Reference) -> Re
         if layer is first:
             values[0] = _first_kernel(values[0], reference)
         bias = values.pop() if _is_biased(values, layer) and id(layer.output) in normalized else None
-        reason = _misfit(values, layer)
+        reason = misfit(values, layer)
         if reason:
             skipped[layer.name] = reason
             continue
@@ -215,7 +200,8 @@ def _is_biased(values: list[np.ndarray], layer: keras.Layer) -> bool:
     return isinstance(layer, layers.Conv2D) and len(values) == 2 and not layer.use_bias
 
 
-def _misfit(values: list[np.ndarray], layer: keras.Layer) -> str | None:
+def misfit(values: list[np.ndarray], layer: keras.Layer) -> str | None:
+    """Why a layer cannot take these values, such as "(4, 3) is not (4, 5)"; None where it can."""
     theirs, ours = [value.shape for value in values], [tuple(weight.shape) for weight in layer.weights]
     if theirs == ours:
         return None

@@ -120,6 +120,14 @@ def test_compose_refuses_in_one_line(override, message):
         (["callbacks=early_stopping", "callbacks.early_stopping.patience=x"], "must be a whole number with 1 <= x"),
         (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val_acuracy"], "did you mean 'val_accuracy'"),
         (["optimizer.weight_decay=0.1"], "unknown key 'optimizer.weight_decay'"),
+        (
+            ["callbacks=reduce_on_plateau", "schedule=cosine"],
+            "schedule=cosine sets it at each step: choose schedule=con",
+        ),
+        (["callbacks=csv", "callbacks.csv.folder=x"], "callbacks.csv.folder cannot be set"),
+        (["callbacks=ema", "callbacks.ema.decay=1"], "callbacks.ema.decay=1 must be in 0 <= x < 1"),
+        (["regularisation=weight_decay"], "unknown key 'optimizer.weight_decay'"),
+        (["regularisation=dropuot"], "unknown regularisation 'dropuot': did you mean 'dropout'?"),
     ],
 )
 def test_compose_refuses_what_does_not_go_together(overrides, message):
@@ -187,9 +195,22 @@ def test_digest_ignores_name_and_tracking_alone():
     assert compose(["seed=1"]).digest != plain
 
 
+def test_kinds_of_regularisation_add_up():
+    config = compose(["model=resnet20", "regularisation=[dropout,label_smoothing,early_stopping]", "callbacks=csv"])
+    assert config.model.arguments["dropout"] == 0.3
+    assert config.trainer.label_smoothing == 0.1
+    assert list(config.callbacks) == ["csv", "early_stopping"]
+    assert config.choices["regularisation"] == "dropout,label_smoothing,early_stopping"
+    # They are recorded as the choice that they are.
+    assert changed_values(config) == {}
+
+
 @pytest.mark.parametrize("group", sorted(groups()))
 def test_every_choice_of_a_group_composes_and_binds(group):
     for choice in groups()[group]:
         own = ("image_folder", "csv", "text", "text_lm", "audio")  # The user's own data, which only the user can name.
-        needed = ["data.dir=x"] if choice in own else ["data.name=x"] if choice == "tfds" else []
+        needed = ["data.dir=x"] if group == "data" and choice in own else ["data.name=x"] if choice == "tfds" else []
+        needed += ["from=imagenet"] if choice == "finetune" else []  # Weights to start from.
+        if group == "regularisation":  # Stochastic depth leaves out branches, and Adam does not decay weights.
+            needed = ["model=resnet20", "optimizer=nesterov"]
         compose([f"{group}={choice}", *needed])

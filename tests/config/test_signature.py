@@ -12,7 +12,7 @@ from kerasnn.errors import ConfigError
 def test_signature_finds_function_with_ranges():
     found = signature("kerasnn.training.optimizers.momentum")
     assert (found.module, found.name) == ("kerasnn.training.optimizers", "momentum")
-    assert list(found.parameters) == ["learning_rate", "momentum", "weight_decay", "clipnorm"]
+    assert list(found.parameters) == ["learning_rate", "momentum", "weight_decay", "clipnorm", "accumulation_steps"]
     assert not found.parameters["momentum"].required
 
 

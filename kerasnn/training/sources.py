@@ -1,0 +1,304 @@
+"""Weights that a training starts from: whose they are, what they expect of their inputs, how they come into a network.
+
+`from=` and `model.weights=` name them alike: `imagenet` or an official `.h5` file (`kerasnn.training.weights`), a run,
+a `.keras` or `.weights.h5` file, `models:/NAME/VERSION` in MLflow's registry, `hub:PRESET` of KerasHub. They move layer
+by layer, by name; nothing is written into the network before it is clear that they are that network's.
+"""
+
+import json
+import logging
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from kerasnn.config.plugins import plugin_packages
+from kerasnn.data.bundle import Bundle
+from kerasnn.errors import ConfigError, DataError, ModelError
+from kerasnn.models.heads import is_head
+from kerasnn.tracking import runs
+from kerasnn.tracking.reload.models import load_model
+from kerasnn.training.hub import from_hub
+from kerasnn.training.weights import Report, as_trained, imagenet_weights, misfit, weighted
+
+log = logging.getLogger(__name__)
+
+HUB = "hub:"
+CODE = ("Lambda", "__lambda__")  # What a `.keras` file calls a function that travels inside it.
+TRUSTED = ("keras", "keras_cv", "keras_hub", "kerasnn", "builtins", "")  # Whose classes a model file may name.
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How the inputs were made that weights were trained on, and what the answers stood for; empty where unknown.
+
+    Pictures are RGB or grey, scaled to [0, 1], then (x - mean) / deviation per channel.
+
+    Args:
+        mean: per channel.
+        deviation: per channel.
+        input_shape: of one example.
+        class_names: in the order of the logits.
+        tokenizer: fingerprint of the tokenizer, for tokens.
+    """
+
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    tokenizer: str = ""
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "Contract":
+        """The contract in what a run wrote down; older runs say less."""
+        sequences = {key: tuple(facts.get(key) or ()) for key in ("mean", "deviation", "input_shape", "class_names")}
+        tokenizer = str(facts.get("tokenizer", ""))
+        return cls(**sequences, tokenizer=fingerprint(tokenizer) if tokenizer.startswith("{") else tokenizer)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that were found, and not yet moved.
+
+    Args:
+        label: what messages call them.
+        apply: makes a bundle's inputs what the weights expect.
+        load: moves them into a network, for these class names; returns what became of its layers.
+    """
+
+    label: str
+    apply: Callable[[Bundle], Bundle]
+    load: Callable[[keras.Model, tuple[str, ...]], Report]
+
+
+def open_start(named: str, variant: str, uri: str | None = None) -> Start:
+    """What `named` stands for.
+
+    Args:
+        named: as `from=` has it.
+        variant: the network it is for, such as "resnet50".
+        uri: the tracking store that runs are looked up in; None is the default one.
+
+    Raises:
+        KerasnnError: nothing is called so, or it cannot be read; one line.
+    """
+    if named.startswith(HUB):
+        return Start(named, lambda bundle: bundle, partial(_load_preset, named))
+    path = named if named == "imagenet" else str(located(named))
+    official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
+    if named == "imagenet" or official:
+        return Start(
+            named,
+            lambda bundle: as_trained(bundle, path, variant),
+            lambda model, _: imagenet_weights(model, variant, path),
+        )
+    found = runs.find(named, uri)
+    contract = Contract.of(found.facts)
+    return Start(found.label, partial(applied, contract, found.label), partial(_load_file, found, contract))
+
+
+def located(named: str) -> Path:
+    """A path as it is given, or below `$KERASNN_DATA` where that one exists, as data sets are found."""
+    path = Path(named).expanduser()
+    beside = Path(os.environ.get("KERASNN_DATA", "")) / path
+    return beside if not path.exists() and beside.exists() else path
+
+
+def fingerprint(tokenizer: str) -> str:
+    """Two tokenizers with one fingerprint give each word the same numbers.
+
+    Example:
+        >>> fingerprint(bundle.tokenizer.to_json())[:7]
+        '9f86d08'
+    """
+    return sha256(tokenizer.encode()).hexdigest()
+
+
+def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
+    """`bundle` with its inputs made as the weights expect them.
+
+    Raises:
+        ModelError: no preparation can help: another number of channels, other tokens.
+    """
+    if bundle.kind == "tokens":
+        if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
+            raise ModelError(
+                f"{label} was trained with another tokenizer, by which data={bundle.name}'s numbers are other words: "
+                "take the same data and data.tokenizer, data.vocab_size as that run"
+            )
+        return bundle
+    if not contract.mean:
+        log.warning("%s does not say how its pictures were made: this data's own mean and deviation are used", label)
+        return bundle
+    if len(contract.mean) != bundle.input_shape[-1]:
+        kinds = {1: "grey pictures, one channel", 3: "colours, three channels"}
+        sees = kinds.get(len(contract.mean), f"{len(contract.mean)} channels")
+        raise ModelError(
+            f"{label} sees {sees}, but data={bundle.name} has {bundle.input_shape[-1]}: choose other data, or "
+            "data.channels where the set has that option"
+        )
+    if contract.input_shape and contract.input_shape != bundle.input_shape:
+        forms = ("×".join(map(str, shape)) for shape in (contract.input_shape, bundle.input_shape))
+        log.info("%s was trained on pictures of %s; here they are %s", label, *forms)
+    return replace(bundle, mean=contract.mean, deviation=contract.deviation)
+
+
+def check_batch(bundle: Bundle, inputs: np.ndarray) -> None:
+    """The first batch, as the network will see it, against what its standardisation can give.
+
+    Args:
+        bundle: pictures or tokens, with the contract applied.
+        inputs: `(batch, *bundle.input_shape)`.
+
+    Raises:
+        DataError: an input that no picture in [0, 1], and no token of the vocabulary, could have become.
+    """
+    if tuple(inputs.shape[1:]) != tuple(bundle.input_shape):
+        raise DataError(f"{bundle.name} gives inputs of {inputs.shape[1:]}, but the network takes {bundle.input_shape}")
+    if bundle.kind == "tokens":
+        low, high = 0, bundle.vocab_size - 1
+    else:
+        mean, deviation = np.array(bundle.mean), np.array(bundle.deviation)
+        low, high = -mean / deviation - 1e-3, (1 - mean) / deviation + 1e-3
+    if not (np.isfinite(inputs).all() and (inputs >= low).all() and (inputs <= high).all()):
+        raise DataError(
+            f"{bundle.name} gives inputs from {inputs.min():.3g} to {inputs.max():.3g}, but the weights expect "
+            f"{np.min(low):.3g} to {np.max(high):.3g}: pictures must be 0 to 255, tokens within the vocabulary"
+        )
+
+
+def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: bool = False) -> Report:
+    """Moves the weights of `theirs` into the layers of the same name in `ours`.
+
+    Args:
+        theirs: trained; a layer with LoRA counts as its kernel with the update added.
+        ours: may have another head.
+        label: what messages call `theirs`.
+        other_classes: the answers stand for something else, so that no head is kept, whatever its shape.
+
+    Raises:
+        ModelError: another network: fewer than half of the layers below the head fit. Nothing was moved then.
+    """
+    trained = {layer.name: layer for layer in weighted(theirs)}
+    moves, skipped, missing = [], {}, []
+    for layer in weighted(ours):
+        if layer.name not in trained:
+            missing.append(layer.name)
+        elif other_classes and is_head(layer):
+            skipped[layer.name] = "other classes"
+        else:
+            values = _values(trained[layer.name])
+            reason = misfit(values, layer)
+            if reason:
+                skipped[layer.name] = reason
+            else:
+                moves.append((layer, values))
+    body = [layer for layer in weighted(ours) if not is_head(layer)]
+    fits = [layer for layer, _ in moves if not is_head(layer)]
+    if not moves or 2 * len(fits) < len(body):
+        remedy = f"choose model={theirs.name}" if theirs.name != ours.name else "build the network as it was trained"
+        raise ModelError(
+            f"{label} holds the weights of another network ({theirs.name}): {len(fits)} of {len(body)} layers of "
+            f"{ours.name} below its head fit, and nothing was loaded; {remedy}, or take other weights"
+        )
+    for layer, values in moves:
+        layer.set_weights(values)
+    return Report(tuple(layer.name for layer, _ in moves), skipped, tuple(missing))
+
+
+def _values(layer: keras.Layer) -> list[np.ndarray]:
+    if getattr(layer, "lora_enabled", False):
+        return [keras.ops.convert_to_numpy(value) for value in (layer.kernel, layer.bias) if value is not None]
+    return layer.get_weights()
+
+
+def _load_file(found: runs.Start, contract: Contract, model: keras.Model, class_names: tuple[str, ...]) -> Report:
+    theirs = (_open_weights if found.model.name.endswith(".weights.h5") else _open_model)(found, model)
+    other = bool(contract.class_names and class_names) and contract.class_names != tuple(class_names)
+    return by_name(theirs, model, found.label, other)
+
+
+def _open_model(found: runs.Start, _: keras.Model) -> keras.Model:
+    """The network in a `.keras` file, of which no code is ever run."""
+    try:
+        with zipfile.ZipFile(found.model) as archive:
+            described = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise DataError(f"{found.label} is no Keras model: {found.model.name} cannot be read as one") from error
+    for part in _parts(described):
+        if part["class_name"] in CODE:
+            raise DataError(
+                f"{found.label} is refused: it holds a Lambda layer, which is code of whoever made the file, and "
+                "nothing of it was run; save the network without it"
+            )
+        package = str(part.get("module") or "").partition(".")[0]
+        if package not in (*TRUSTED, *(name.partition(".")[0] for name in plugin_packages())):
+            raise DataError(f"{found.label} is refused: it names {part['class_name']} of {package}, no class of Keras'")
+    try:
+        return load_model(str(found.model), compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its classes do.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{found.label} is no Keras model that can be opened: {reason}") from error
+
+
+def _parts(described: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a model's description that names a class."""
+    if isinstance(described, dict):
+        if isinstance(described.get("class_name"), str):
+            yield described
+        described = list(described.values())
+    for part in described if isinstance(described, list) else ():
+        yield from _parts(part)
+
+
+def _open_weights(found: runs.Start, model: keras.Model) -> keras.Model:
+    """A twin of `model` with the weights of a `.weights.h5` file; layers that the file does not fit have none.
+
+    Such a file tells layers by kind and order, not by name, so it must be of the same network but for the head.
+    """
+    if not h5py.is_hdf5(found.model):
+        raise DataError(f"{found.label} is no .weights.h5 file of Keras'")
+    twin = type(model).from_config(model.get_config())
+    for layer in weighted(twin):
+        layer.set_weights([np.full(value.shape, np.nan) for value in layer.get_weights()])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of what does not fit our own report tells.
+            twin.load_weights(found.model, skip_mismatch=True)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{found.label} does not hold weights of {model.name}: {reason}") from error
+    filled = [layer for layer in weighted(twin) if not any(np.isnan(value).any() for value in layer.get_weights())]
+    return _Filled(model.name, filled)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """What of a twin took weights, with the two attributes of a model that `by_name` reads."""
+
+    name: str
+    layers: list[keras.Layer]
+
+
+def _load_preset(named: str, model: keras.Model, _: tuple[str, ...]) -> Report:
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ConfigError(f"from={named} needs KerasHub: pip install 'kerasnn[hub]'") from error
+    preset = named.removeprefix(HUB)
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:  # Of the network, of the file system, of Keras.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"from={named}: the preset cannot be had ({reason}); give a name or a folder") from error
+    new = from_hub(backbone, model)
+    return Report(tuple(layer.name for layer in weighted(model) if layer.name not in new), {}, tuple(new))

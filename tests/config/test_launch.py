@@ -1,0 +1,61 @@
+"""What is launched: the cells of a sweep, those that an experiment sweeps by itself included."""
+
+import pytest
+
+from kerasnn.config import launch
+from kerasnn.config.compose import check
+from kerasnn.config.folders import groups
+from kerasnn.errors import ConfigError
+
+
+def cells(*arguments):
+    asked = launch._parse(list(arguments))
+    return launch._cells(asked, launch._words(asked))
+
+
+def test_experiment_sweeps_by_itself():
+    found = cells("-m", "experiment=regularisation")
+    # Every kind alone, none of them, and three together.
+    assert len(found) == len(groups()["regularisation"]) + 1
+    configs = [check(cell) for cell in found]
+    assert all(config.choices["experiment"] == "regularisation" for config in configs)
+    changed = [
+        (config.model.arguments, config.optimizer.arguments, config.trainer, list(config.callbacks))
+        for config in configs
+    ]
+    assert all(changed.count(cell) == 1 for cell in changed)
+    together = configs[-1]
+    assert together.model.arguments["stochastic_depth_rate"] == 0.2
+    assert (together.trainer.label_smoothing, together.optimizer.arguments["weight_decay"]) == (0.1, 0.005)
+
+
+def test_command_line_narrows_and_widens_what_an_experiment_sweeps():
+    found = cells("-m", "experiment=regularisation", "regularisation=none,dropout", "seed=0,1,2")
+    # Two kinds, three seeds; the last word, of no key of ours, keeps Hydra from sweeping again.
+    assert len(found) == 6
+    assert [check(cell).seed for cell in found[:3]] == [0, 1, 2]
+    assert {check(cell).model.arguments["dropout"] for cell in found} == {0.0, 0.3}
+
+
+def test_experiment_without_a_sweep_is_one_run():
+    (alone,) = cells("experiment=regularisation")
+    assert check(alone).model.arguments["dropout"] == 0.0
+
+
+def test_cell_that_an_experiment_sweeps_is_checked_before_any_is_launched(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "typo.yaml").write_text(
+        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      regularisation: none,dropuot\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="unknown regularisation 'dropuot': did you mean 'dropout'"):
+        launch.main(["-m", "experiment=typo"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kerasnn.config.recipe.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="needs the package tensorboard, which is not here: pip install tensorboard"):
+        launch.main(["-m", "callbacks=default,tensorboard"])
+    assert list(tmp_path.iterdir()) == []
