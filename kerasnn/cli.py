@@ -12,6 +12,8 @@ COMMANDS = {
     "compare": "kerasnn.analysis.compare",
     "ui": "kerasnn.tracking.ui",
     "zoo": "kerasnn.zoo",
+    "preview": "kerasnn.preview",
+    "lr_find": "kerasnn.lr_find",
 }
 """Each module has `main(arguments) -> exit code` and is imported only when it is called."""
 

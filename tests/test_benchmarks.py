@@ -68,3 +68,21 @@ def test_compare_frameworks_times_every_competitor_of_lenet5(root, tmp_path):
         for row in rows.values():
             assert row["absent"].startswith("needs torch") if row["absent"] else min(row["values"]) > 0
             assert f"| {row['who']} |" in done.stdout
+
+
+def test_augmentation_races_every_competitor_that_there_is(root, tmp_path):
+    record = tmp_path / "augmentation.json"
+    script = root / "benchmarks" / "augmentation.py"
+    presets = ["flip_crop", "mixup", "noise"]
+    command = [sys.executable, str(script), "--quick", "--no-wait", "--json", str(record), "--only", *presets]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    series = json.loads(record.read_text())["series"]
+    assert [row["section"] for row in series[::3]] == [f"{preset}, images/s" for preset in presets]
+    for row in series:
+        if row["section"].startswith("noise") and row["who"] == "keras-cv":
+            assert row["absent"] == "has none"
+        else:
+            assert min(row["values"]) > 0, row
+        assert f"| {row['who']} |" in done.stdout
+    assert "| ≥ 3 |" in done.stdout  # flip_crop against keras-cv

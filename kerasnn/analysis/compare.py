@@ -227,13 +227,14 @@ def sort(rows: list[dict], column: str) -> list[dict]:
 
 def _draw(rows: list[dict], path: Path, output) -> None:
     from kerasnn.analysis import figures
+    from kerasnn.analysis.scatter import accuracy_against
 
     shown = [row for row in rows if row["status"] == "FINISHED" and row["test_accuracy"] is not None and row["params"]]
     if not shown:
         print("no finished run with a test accuracy: no scatter drawn", file=output)
         return
     try:
-        figures.save(figures.accuracy_against(shown), path)
+        figures.save(accuracy_against(shown), path)
     except (OSError, ValueError) as error:  # matplotlib raises ValueError for a file type it does not know.
         raise ConfigError(f"--figure {path} cannot be written: {error}") from error
     print(f"accuracy against parameters: {path}", file=output)

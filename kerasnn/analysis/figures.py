@@ -12,11 +12,15 @@ import numpy as np
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8a8f98", "#24292f"
 
+CURVES = {
+    "train/": ("training", BLUE, "--"),
+    "val/": ("validation", ORANGE, "-"),
+    "val/ema_": ("validation, average", GREEN, "-"),
+}
+"""By the beginning of a metric's name: what the legend says, and how it is drawn."""
+
 DPI = 150
 MOST_NUMBERED_CLASSES = 20  # Above it a cell is too small for its count.
-NAME_WIDTH, NAME_HEIGHT = 0.0115, 0.034  # Of a letter and of a line, in fractions of the scatter's axes.
-POINT = 0.016  # The width of a point, in the same.
-MOST_LABELS = 40  # Points of a scatter that are named; of more, only those on the Pareto front are.
 
 
 def save(figure, path: str | Path) -> None:
@@ -31,7 +35,7 @@ def save(figure, path: str | Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def _figure(width: float, height: float, layout: str | None = "constrained"):
+def blank(width: float, height: float, layout: str | None = "constrained"):
     """An empty figure, inches wide and high, that draws without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,7 +45,8 @@ def _figure(width: float, height: float, layout: str | None = "constrained"):
     return figure
 
 
-def _tidy(axes, grid: Literal["x", "y", "both"] | None = "y") -> None:
+def tidy(axes, grid: Literal["x", "y", "both"] | None = "y") -> None:
+    """Two sides of the frame go; a pale grid comes behind, along the axes that are named."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -52,37 +57,37 @@ def _tidy(axes, grid: Literal["x", "y", "both"] | None = "y") -> None:
         axes.grid(axis=grid, color="#e6e8eb", linewidth=0.8)
 
 
-def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None):
+def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None, best_is_average: bool = False):
     """Loss and accuracy by epoch, on the training and the validation split, the best epoch marked.
 
     Args:
-        history: lists of one number per epoch under `train/loss val/loss train/accuracy val/accuracy`; what is
-            absent is left out, what is not finite leaves a gap.
+        history: lists of one number per epoch under `train/loss val/loss train/accuracy val/accuracy`, and of averaged
+            weights `val/ema_loss val/ema_accuracy`; what is absent is left out, what is not finite leaves a gap.
         best_epoch: the epoch whose weights were kept, counted from 1; None marks none.
+        best_is_average: what was kept are the averaged weights.
 
     Returns:
         A matplotlib Figure.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(9, 3.6)
+    figure, kept = blank(9, 3.6), "val/ema_" if best_is_average else "val/"
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split, colour, style in (("train", BLUE, "--"), ("val", ORANGE, "-")):
-            values = np.asarray(history.get(f"{split}/{quantity}", ()), dtype=float)
+        for prefix, (name, colour, style) in CURVES.items():
+            values = np.asarray(history.get(f"{prefix}{quantity}", ()), dtype=float)
             values[~np.isfinite(values)] = np.nan
             if not values.size:
                 continue
             epochs = np.arange(1, len(values) + 1)
-            name = "validation" if split == "val" else "training"
             marker = "o" if len(values) <= 30 else None
             axes.plot(epochs, values, style, color=colour, label=name, marker=marker, markersize=3.5, linewidth=1.8)
-            if split == "val" and best_epoch and best_epoch <= len(values):
+            if prefix == kept and best_epoch and best_epoch <= len(values):
                 _mark(axes, best_epoch, values[best_epoch - 1], quantity)
         axes.set_title(quantity.capitalize(), loc="left", fontsize=11, color=INK, fontweight="bold")
         axes.set_xlabel("epoch", color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(y=0.12)
-        _tidy(axes)
+        tidy(axes)
         if axes.lines:
             axes.legend(frameon=False, fontsize=9)
     return figure
@@ -93,6 +98,32 @@ def _mark(axes, epoch: int, value: float, quantity: str) -> None:
     axes.plot([epoch], [value], "o", color=ORANGE, markersize=9, markerfacecolor="white", markeredgewidth=2, zorder=5)
     shown = f"{value:.2%}" if quantity == "accuracy" else f"{value:.4g}"
     axes.set_title(f"validation {shown} at the best epoch, {epoch}", loc="right", fontsize=9, color=INK)
+
+
+def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], suggestion: float):
+    """Loss by learning rate in a range test, as it was and smoothed, the suggested rate marked.
+
+    Args:
+        rates: of each step, rising; drawn on a logarithmic axis.
+        losses: of each step.
+        smooth: the same, averaged over neighbours.
+        suggestion: the rate to mark.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    figure = blank(7, 4)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.plot(rates, losses, ".", color=GREY, markersize=4, label="each step")
+    axes.plot(rates, smooth, color=BLUE, linewidth=1.8, label="smoothed")
+    axes.axvline(suggestion, color=ORANGE, linewidth=1.4, linestyle="--", label=f"suggestion {suggestion:g}")
+    axes.set_ylim(top=min(max(losses), 1.5 * max(smooth[0], losses[0])))
+    axes.set_xlabel("learning rate", color=INK)
+    axes.set_ylabel("training loss", color=INK)
+    tidy(axes, "both")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
 
 
 def confusion(matrix: np.ndarray, class_names: Sequence[str]):
@@ -110,7 +141,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]):
     matrix = np.asarray(matrix)
     classes = len(matrix)
     side = min(max(4.2, 1.8 + 0.42 * classes), 13)
-    figure = _figure(side + 0.8, side)
+    figure = blank(side + 0.8, side)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
@@ -154,7 +185,7 @@ def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int | No
     rows = math.ceil(len(images) / columns) or 1
     lines = max((str(title).count("\n") + 1 for title in titles), default=0)
     tall = 1.05 + 0.1 * lines  # One picture is a unit wide and high; its title stands above it.
-    figure = _figure(1.7 * columns, 1.7 * tall * rows, layout=None)
+    figure = blank(1.7 * columns, 1.7 * tall * rows, layout=None)
     # One axes for all: laying out one per picture takes longer than all the rest of a short run's figures.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.05, columns), ylim=(tall * rows, 0))
     axes.set_axis_off()
@@ -205,110 +236,3 @@ def worst_mistakes(
         for true, said, sure in zip(labels, predicted, confidence, strict=True)
     ]
     return image_grid(images, titles)
-
-
-def accuracy_against(rows: Sequence[Mapping[str, object]], x: Literal["params", "flops", "train_seconds"] = "params"):
-    """Test accuracy against what it costs, one point per run, the best for their cost joined by a line.
-
-    Args:
-        rows: with `model` (or `name`), `test_accuracy` and the cost under the name `x`; a row without both is left out.
-        x: the cost, drawn on a logarithmic axis.
-
-    Returns:
-        A matplotlib Figure.
-    """
-    labels = {"params": "parameters", "flops": "FLOPs per example", "train_seconds": "seconds of training"}
-    points = [row for row in rows if _is_number(row.get("test_accuracy")) and _is_number(row.get(x)) and row[x] > 0]
-    costs, accuracies = ([float(row[key]) for row in points] for key in (x, "test_accuracy"))
-    figure = _figure(8, 5)
-    axes = figure.subplots()
-    axes.set_xscale("log")
-    axes.set_xlabel(labels.get(x, x), color=INK)
-    axes.set_ylabel("test accuracy", color=INK)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    _tidy(axes, "both")
-    if not points:
-        axes.text(0.5, 0.5, "no finished run to show", transform=axes.transAxes, ha="center", color=GREY)
-        return figure
-    front = pareto_front(costs, accuracies)
-    if len(front) > 1:
-        line = [costs[i] for i in front], [accuracies[i] for i in front]
-        axes.step(*line, where="post", color=ORANGE, linewidth=1.4, alpha=0.8, label="best for its cost")
-        axes.legend(frameon=False, fontsize=9, loc="lower right")
-    colours = [ORANGE if index in front else BLUE for index in range(len(points))]
-    axes.scatter(costs, accuracies, s=46, c=colours, edgecolors="white", linewidths=0.8, zorder=3)
-    axes.margins(x=0.14, y=0.14)
-    _name_points(axes, points, costs, accuracies, front)
-    return figure
-
-
-def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats in accuracy at the same or a lower cost, cheapest first.
-
-    Example:
-        >>> pareto_front([1, 2, 3], [0.9, 0.8, 0.95])
-        [0, 2]
-    """
-    front, best = [], -math.inf
-    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracies[i])):
-        if accuracies[index] > best:
-            front.append(index)
-            best = accuracies[index]
-    return front
-
-
-def _name_points(axes, points, costs, accuracies, front: list[int]) -> None:
-    """Writes each name beside its point, in the first place that is free; far ones get a line to their point."""
-    from matplotlib.patheffects import withStroke
-
-    low, high = axes.get_ylim()
-    left, right = (math.log10(limit) for limit in axes.get_xlim())
-    places = [
-        ((math.log10(x) - left) / (right - left), (y - low) / (high - low))
-        for x, y in zip(costs, accuracies, strict=True)
-    ]
-    taken = [(across - POINT / 2, up, POINT) for across, up in places]
-    for index in sorted(range(len(points)), key=lambda i: (i not in front, -accuracies[i])):
-        if len(points) > MOST_LABELS and index not in front:
-            continue
-        name = str(points[index].get("model") or points[index].get("name"))
-        across, up = places[index]
-        place = _place(taken, across, up, NAME_WIDTH * len(name))
-        if place is None:
-            continue
-        taken.append((*place, NAME_WIDTH * len(name)))
-        far = abs(place[1] - up) > 1.5 * NAME_HEIGHT
-        axes.annotate(
-            name,
-            (across, up),
-            place,
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            fontsize=8.5,
-            va="center",
-            color=INK,
-            zorder=4,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 4} if far else None,
-        )
-
-
-def _place(taken: list[tuple[float, float, float]], across: float, up: float, width: float):
-    """Where a name may start, in fractions of the axes: left above its point by preference, where no line runs."""
-    for step in (1, -1, 2, -2, 3, -3, 4, -4):
-        for start in (across - 0.008 - width, across + 0.008):
-            place = start, up + step * NAME_HEIGHT
-            if 0.005 < start < 0.995 - width and 0.02 < place[1] < 0.98 and _free(taken, *place, width):
-                return place
-    return None
-
-
-def _free(taken: list[tuple[float, float, float]], start: float, height: float, width: float) -> bool:
-    return all(
-        abs(height - other) >= 0.95 * NAME_HEIGHT or start >= begin + wide or begin >= start + width
-        for begin, other, wide in taken
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)

@@ -10,7 +10,7 @@ from kerasnn.analysis import figures
 from kerasnn.analysis.evaluate import Evaluation
 from kerasnn.analysis.generate import generate, translate
 from kerasnn.augment.policy import Policy
-from kerasnn.augment.preview import augmented_grid
+from kerasnn.augment.preview import augmented_grid, caption
 from kerasnn.data.bundle import Bundle
 from kerasnn.data.decode import load_examples
 from kerasnn.data.stream import batch_at
@@ -34,8 +34,9 @@ def inputs(bundle: Bundle, policy: Policy, seed: int, batch_size: int, folder: P
         pairs = zip(np.asarray(tokens)[:SPECIMENS], np.asarray(labels)[:SPECIMENS], strict=True)
         return _write(folder / "inputs.txt", [_as_text(bundle, *pair) for pair in pairs])
     images, labels = augmented_grid(bundle, policy, seed, SPECIMENS // 2, batch_size)
-    names = [bundle.class_names[label] for label in labels]
-    titles = [title for name in names for title in (name, "as trained")]
+    titles = []
+    for name, trained in ([caption(label, bundle.class_names) for label in row] for row in labels):
+        titles += [name, trained if policy.mixes else "as trained"]
     return _draw(figures.image_grid(images.reshape(-1, *images.shape[2:]), titles), "augmented_inputs", folder)
 
 

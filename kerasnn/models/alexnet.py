@@ -22,6 +22,7 @@ from keras import layers
 
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.looks_linear import LooksLinear
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Even, Fraction
 
@@ -35,6 +36,8 @@ def alexnet(
     dropout: Fraction = 0.5,
     widths: tuple[Even, Even, Even, Even, Even] = (96, 256, 384, 384, 256),
     hidden_widths: tuple[Even, ...] = (4096, 4096),
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """AlexNet: `(227, 227, 3)` → `(num_classes,)` logits.
 
@@ -45,6 +48,8 @@ def alexnet(
         dropout: share of each hidden dense layer that is dropped in training.
         widths: filters of conv1 to conv5, even numbers.
         hidden_widths: units of the hidden dense layers.
+        spatial_dropout: share of the maps behind each pooling that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: the picture is too small for the stem.
@@ -59,16 +64,17 @@ def alexnet(
     conv = partial(layers.Conv2D, padding="same", activation="relu", kernel_initializer=LooksLinear())
     conv1 = partial(conv, widths[0], kernel_initializer=LooksLinear(mirror_inputs=False), name="conv1")
     pool = partial(layers.MaxPooling2D, 3, strides=2)  # Windows of 3 at stride 2 overlap.
+    drop = map_dropout(spatial_dropout, drop_block)
 
     x = picture = inputs.picture("alexnet", input_shape, SMALLEST[stem], remedy)
     x = conv1(11, strides=4, padding="valid")(x) if stem == "imagenet" else conv1(5)(x)  # (B, 55, 55, 96)
     x = LocalResponseNormalization(name="norm1")(x)
-    x = pool(name="pool1")(x)  # (B, 27, 27, 96)
+    x = drop(pool(name="pool1")(x), "pool1")  # (B, 27, 27, 96)
     x = conv(widths[1], 5, groups=2, name="conv2")(x)  # (B, 27, 27, 256)
     x = LocalResponseNormalization(name="norm2")(x)
-    x = pool(name="pool2")(x)  # (B, 13, 13, 256)
+    x = drop(pool(name="pool2")(x), "pool2")  # (B, 13, 13, 256)
     x = conv(widths[2], 3, name="conv3")(x)  # (B, 13, 13, 384)
     x = conv(widths[3], 3, groups=2, name="conv4")(x)  # (B, 13, 13, 384)
     x = conv(widths[4], 3, groups=2, name="conv5")(x)  # (B, 13, 13, 256)
-    x = pool(name="pool5")(x)  # (B, 6, 6, 256)
+    x = drop(pool(name="pool5")(x), "pool5")  # (B, 6, 6, 256)
     return keras.Model(picture, heads.dense_head(x, hidden_widths, num_classes, dropout), name="alexnet")

@@ -22,6 +22,7 @@ from keras import layers
 
 from kerasnn.errors import ModelError, unknown
 from kerasnn.layers.layer_scale import LayerScale
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, NonNegativeFloat, Positive
 
@@ -52,6 +53,8 @@ def convnext(
     layer_scale: NonNegativeFloat = 1e-6,
     depths: tuple[Positive, Positive, Positive, Positive] | None = None,
     widths: tuple[Positive, Positive, Positive, Positive] | None = None,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """ConvNeXt: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -65,6 +68,8 @@ def convnext(
         layer_scale: the factor on each channel of each branch that training starts from.
         depths: blocks of the four stages; None takes the variant's.
         widths: filters of the four stages; None takes the variant's.
+        spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is too small for the stem.
@@ -84,6 +89,7 @@ def convnext(
     x = picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
     x = CONV(widths[0], PATCH[stem], strides=PATCH[stem], name=f"{variant}_stem_conv")(x)  # (B, 56, 56, 96)
     x = NORM(name=f"{variant}_stem_layernorm")(x)
+    drop = map_dropout(spatial_dropout, drop_block)
     rates = (stochastic_depth_rate * place / max(1, sum(depths) - 1) for place in range(sum(depths)))
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
         if stage:
@@ -91,6 +97,7 @@ def convnext(
             x = CONV(width, 2, strides=2, name=f"{variant}_downsampling_conv_{stage - 1}")(x)
         for block in range(depth):
             x = _block(x, layer_scale, next(rates), f"{variant}_stage_{stage}_block_{block}")
+        x = drop(x, f"{variant}_stage_{stage}")
     # (B, 7, 7, 768)
     x = layers.GlobalAveragePooling2D(name=f"{variant}_head_gap")(x)
     x = NORM(name=f"{variant}_head_layernorm")(x)

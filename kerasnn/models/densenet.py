@@ -19,6 +19,7 @@ import keras
 from keras import layers
 
 from kerasnn.errors import ModelError, unknown
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, Positive
 
@@ -42,6 +43,8 @@ def densenet(
     dropout: Fraction = 0.0,
     growth: Positive = 32,
     depths: tuple[Positive, Positive, Positive, Positive] | None = None,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """DenseNet-BC: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -54,6 +57,8 @@ def densenet(
         dropout: share of the averaged features that is dropped in training.
         growth: maps that each layer adds, the paper's k.
         depths: layers of the four blocks; None takes the variant's.
+        spatial_dropout: share of the maps behind each block that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is too small for the stem.
@@ -69,12 +74,14 @@ def densenet(
         stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
     remedy = "model.stem=small" if stem == "imagenet" else ""
     picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
+    drop = map_dropout(spatial_dropout, drop_block)
     x = _stem(picture, stem, 2 * growth)  # (B, 56, 56, 64)
     for block, depth in enumerate(depths or published_depths, start=2):
         if block > 2:
             x = _transition(x, name=f"pool{block - 1}")  # (B, H / 2, W / 2, channels / 2)
         for layer in range(1, depth + 1):
             x = _dense_layer(x, growth, name=f"conv{block}_block{layer}")  # channels + growth
+        x = drop(x, f"conv{block}")
     x = layers.ReLU(name="relu")(_norm(name="bn")(x))  # (B, 7, 7, 1024)
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name=variant)
 

@@ -23,6 +23,7 @@ import keras
 from keras import layers
 
 from kerasnn.errors import ModelError, unknown
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, PositiveFloat
 
@@ -83,6 +84,8 @@ def efficientnet(
     stochastic_depth_rate: Fraction = 0.2,
     width: PositiveFloat | None = None,
     depth: PositiveFloat | None = None,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """EfficientNet: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -95,6 +98,8 @@ def efficientnet(
         stochastic_depth_rate: how often the last block is left out in training; earlier ones proportionally less.
         width: factor on the filters of every stage of b0; None takes the variant's.
         depth: factor on the number of blocks of every stage of b0; None takes the variant's.
+        spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is too small for the stem.
@@ -114,6 +119,7 @@ def efficientnet(
 
     x = picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
     x = _conv(x, scaled(STEM), 3, stride=2 if stem == "imagenet" else 1, name="stem_")  # (B, 112, 112, 32)
+    drop = map_dropout(spatial_dropout, drop_block)
     rates = (stochastic_depth_rate * place / sum(repeats) for place in range(sum(repeats)))
     stages = zip(STAGES, repeats, strict=True)
     for stage, ((kernel, stride, expansion, filters, _), blocks) in enumerate(stages, start=1):
@@ -121,6 +127,7 @@ def efficientnet(
             step = stride if turn == 0 else 1
             name = f"block{stage}{chr(ord('a') + turn)}_"
             x = _block(x, scaled(filters), kernel, step, expansion, next(rates), name)
+        x = drop(x, f"block{stage}")
     x = _conv(x, scaled(TOP), name="top_")  # (B, 7, 7, 1280)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     dropout = own_dropout if dropout is None else dropout

@@ -24,6 +24,7 @@ from keras import initializers, layers
 
 from kerasnn.layers.local_response_normalization import LocalResponseNormalization
 from kerasnn.layers.looks_linear import LooksLinear
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, PositiveFloat
 
@@ -40,6 +41,7 @@ INCEPTION = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 POOLED = {"4a": "pool3", "5a": "pool4"}  # A halving in front of these.
+LAST = ("3b", "4e", "5b")  # The last modules before each halving, and of all.
 AUXILIARY = {"4a": "auxiliary1", "4d": "auxiliary2"}  # A classifier on the output of these.
 
 SMALLEST = {"imagenet": 65, "small": 17}
@@ -55,6 +57,8 @@ def googlenet(
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction = 0.4,
     width_multiplier: PositiveFloat = 1.0,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """GoogLeNet: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -66,6 +70,8 @@ def googlenet(
             65×65 on, else small.
         dropout: share of the averaged features that is dropped in training; the auxiliary classifiers drop 0.7.
         width_multiplier: what each layer's number of filters is multiplied by, rounded to an even number.
+        spatial_dropout: share of the maps behind modules 3b, 4e and 5b that is dropped whole, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: the picture is too small for the stem.
@@ -78,6 +84,7 @@ def googlenet(
         stem = "imagenet" if min(input_shape[:2]) >= SMALLEST["imagenet"] else "small"
     remedy = "model.stem=small" if stem == "imagenet" else ""
     width = partial(_even, width_multiplier)
+    drop = map_dropout(spatial_dropout, drop_block)
     picture = inputs.picture("googlenet", input_shape, SMALLEST[stem], remedy)
     x = _stem(picture, stem, width)
     extra = []
@@ -85,6 +92,8 @@ def googlenet(
         if module in POOLED:
             x = _halve(name=POOLED[module])(x)  # before 4a (B, 14, 14, 480), before 5a (B, 7, 7, 832)
         x = _inception(x, [width(filters) for filters in widths], name=f"inception_{module}")
+        if module in LAST:
+            x = drop(x, f"inception_{module}")
         if auxiliary and module in AUXILIARY:
             extra.append(_auxiliary(x, num_classes, width, AUXILIARY[module]))
     main = heads.pooled_head(x, num_classes, dropout, _near_zero())

@@ -20,6 +20,11 @@ def logits(x, num_classes: int, initializer="glorot_uniform", name: str = "predi
     return layers.Dense(num_classes, dtype="float32", kernel_initializer=initializer, name=name)(x)
 
 
+def is_head(layer: keras.Layer) -> bool:
+    """Whether a layer is the last one of a network, or belongs to a classifier that serves its training alone."""
+    return layer.name == "predictions" or layer.name.startswith("auxiliary")
+
+
 def tied_logits(x, embedding):
     """`(batch, length, width)` to `(batch, length, words)`: the `TiedEmbedding` of the input, read backwards."""
     return layers.Activation("linear", dtype="float32", name="predictions")(embedding(x, reverse=True))

@@ -28,6 +28,7 @@ from typing import Literal
 import keras
 from keras import layers
 
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.layers.partial_conv import PartialConv2D
 from kerasnn.layers.rbf_output import RBFOutput
 from kerasnn.layers.scaled_tanh import ScaledTanh
@@ -51,6 +52,8 @@ def lenet5(
     num_classes: int,
     activation: Literal["tanh", "relu", "sigmoid"] = "tanh",
     dropout: Fraction = 0.0,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """LeNet-5 with dense connections, plain averages and a linear output: `(32, 32, 1)` → `(num_classes,)` logits.
 
@@ -59,6 +62,8 @@ def lenet5(
         num_classes: number of classes.
         activation: of every hidden unit.
         dropout: share of F6 that is dropped in training; the paper has none.
+        spatial_dropout: share of the maps of S2 and S4 that is dropped whole, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: the picture is smaller than 32×32.
@@ -68,11 +73,12 @@ def lenet5(
         61706
     """
     conv = partial(layers.Conv2D, kernel_size=5, activation=activation, kernel_initializer="lecun_normal")
+    drop = map_dropout(spatial_dropout, drop_block)
     x = picture = inputs.picture("lenet5", input_shape, SMALLEST)
     x = conv(6, name="c1")(x)  # (B, 28, 28, 6)
-    x = layers.AveragePooling2D(2, name="s2")(x)  # (B, 14, 14, 6)
+    x = drop(layers.AveragePooling2D(2, name="s2")(x), "s2")  # (B, 14, 14, 6)
     x = conv(16, name="c3")(x)  # (B, 10, 10, 16)
-    x = layers.AveragePooling2D(2, name="s4")(x)  # (B, 5, 5, 16)
+    x = drop(layers.AveragePooling2D(2, name="s4")(x), "s4")  # (B, 5, 5, 16)
     x = conv(120, name="c5")(x)  # (B, 1, 1, 120)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(84, activation=activation, kernel_initializer="lecun_normal", name="f6")(x)

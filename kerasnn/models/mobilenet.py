@@ -20,6 +20,7 @@ from typing import Literal
 import keras
 from keras import initializers, layers
 
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, Positive, PositiveFloat
 
@@ -47,7 +48,10 @@ def mobilenet_v2(
     alpha: PositiveFloat = 1.0,
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction = 0.2,
+    stochastic_depth_rate: Fraction = 0.0,
     depths: tuple[Positive, Positive, Positive, Positive, Positive, Positive, Positive] | None = None,
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """MobileNetV2: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -58,7 +62,10 @@ def mobilenet_v2(
         stem: `imagenet` (all strides of table 2), `small` (stride 1 at the first two of them), or `auto`: imagenet
             from 64×64 on, else small.
         dropout: share of the averaged features that is dropped in training.
+        stochastic_depth_rate: how often the last block is left out in training; earlier ones proportionally less.
         depths: blocks of the seven stages; None takes those of table 2.
+        spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: the picture is too small for the stem.
@@ -73,18 +80,23 @@ def mobilenet_v2(
     picture = inputs.picture("mobilenet_v2", input_shape, SMALLEST[stem], remedy)
     x = _conv(_divisible(32 * alpha), 3, strides=2 if stem == "imagenet" else 1, name="Conv1")(picture)
     x = _relu6(name="Conv1_relu")(_norm(name="bn_Conv1")(x))  # (B, 112, 112, 32)
+    drop = map_dropout(spatial_dropout, drop_block)
+    depths = depths or [depth for _, _, depth, _ in STAGES]
+    rates = [stochastic_depth_rate * place / max(1, sum(depths) - 1) for place in range(sum(depths))]
     number = 0
-    for stage, (expansion, filters, depth, strides) in enumerate(STAGES):
+    for stage, (expansion, filters, _, strides) in enumerate(STAGES):
         entry = 1 if stem == "small" and stage == 1 else strides
-        for block in range(depths[stage] if depths else depth):
-            x = _inverted_residual(x, expansion, _filters(filters, alpha), entry if block == 0 else 1, number)
+        for block in range(depths[stage]):
+            step = entry if block == 0 else 1
+            x = _inverted_residual(x, expansion, _filters(filters, alpha), step, number, rates[number])
             number += 1
+        x = drop(x, f"stage{stage + 1}")
     x = _conv(_divisible(1280 * max(alpha, 1.0)), 1, name="Conv_1")(x)  # Never narrower: section 4.
     x = _relu6(name="out_relu")(_norm(name="Conv_1_bn")(x))  # (B, 7, 7, 1280)
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name="mobilenet_v2")
 
 
-def _inverted_residual(x, expansion: int, filters: int, strides: int, number: int):
+def _inverted_residual(x, expansion: int, filters: int, strides: int, number: int, drop_rate: float):
     """Widen, look at each map by itself, narrow without a rectifier; added to the input where the shapes are equal."""
     name = f"block_{number}" if number else "expanded_conv"
     channels = x.shape[-1]
@@ -104,6 +116,9 @@ def _inverted_residual(x, expansion: int, filters: int, strides: int, number: in
     y = _conv(filters, 1, name=f"{name}_project")(y)
     y = _norm(name=f"{name}_project_BN")(y)
     if strides == 1 and channels == filters:
+        if drop_rate:
+            # One draw per example, not per number: the whole branch falls out.
+            y = layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_stochastic_depth")(y)
         y = layers.Add(name=f"{name}_add")([x, y])
     return y
 

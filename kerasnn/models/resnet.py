@@ -25,6 +25,7 @@ import keras
 from keras import layers
 
 from kerasnn.errors import ModelError, unknown
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.layers.padded_identity import PaddedIdentity
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Fraction, Positive
@@ -61,8 +62,11 @@ def resnet(
     num_classes: int,
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction = 0.0,
+    stochastic_depth_rate: Fraction = 0.0,
     depths: tuple[Positive, Positive, Positive, Positive] | None = None,
     widths: tuple[Positive, Positive, Positive, Positive] = (64, 128, 256, 512),
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """A ResNet of table 1: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -73,8 +77,11 @@ def resnet(
         stem: `imagenet` (7×7 at stride 2, pooled), `small` (3×3 at stride 1, not pooled), or `auto`: imagenet from
             64×64 on, else small.
         dropout: share of the averaged features that is dropped in training.
+        stochastic_depth_rate: how often the last block is left out in training; earlier ones proportionally less.
         depths: blocks of the four stages; None takes the variant's.
         widths: filters of the four stages; a bottleneck gives out four times as many.
+        spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is too small for the stem.
@@ -99,7 +106,8 @@ def resnet(
         x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # Zeros never win: the rectifier left nothing below.
         x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)  # (B, 56, 56, 64)
     branch = _bottleneck if bottlenecks else _basic
-    x = _stages(x, branch, depths or published_depths, widths, _projection)  # (B, 7, 7, 512 or 2048)
+    depths, drop = depths or published_depths, map_dropout(spatial_dropout, drop_block)
+    x = _stages(x, branch, depths, widths, _projection, stochastic_depth_rate, drop)  # (B, 7, 7, 512 or 2048)
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name=variant)
 
 
@@ -108,8 +116,11 @@ def resnet_cifar(
     input_shape: tuple[int, int, int],
     num_classes: int,
     dropout: Fraction = 0.0,
+    stochastic_depth_rate: Fraction = 0.0,
     depth: Positive | None = None,
     widths: tuple[Positive, Positive, Positive] = (16, 32, 64),
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """A ResNet of section 4.2: `(32, 32, 3)` → `(num_classes,)` logits.
 
@@ -118,8 +129,11 @@ def resnet_cifar(
         input_shape: `(height, width, channels)`, sides at least 4.
         num_classes: number of classes.
         dropout: share of the averaged features that is dropped in training.
+        stochastic_depth_rate: how often the last block is left out in training; earlier ones proportionally less.
         depth: blocks in each stage, the paper's n; None takes the variant's.
         widths: filters of the three stages, none fewer than the one before.
+        spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is smaller than 4×4.
@@ -133,26 +147,32 @@ def resnet_cifar(
     picture = inputs.picture(variant, input_shape, SMALLEST_CIFAR)
     x = _conv_bn(picture, widths[0], 3, "conv1")  # (B, 32, 32, 16)
     x = layers.ReLU(name="conv1_relu")(x)
-    depths = [depth or RESNET_CIFAR[variant][0]] * 3
-    x = _stages(x, _basic, depths, widths, _padded_identity)  # (B, 8, 8, 64)
+    depths, drop = [depth or RESNET_CIFAR[variant][0]] * 3, map_dropout(spatial_dropout, drop_block)
+    x = _stages(x, _basic, depths, widths, _padded_identity, stochastic_depth_rate, drop)  # (B, 8, 8, 64)
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name=variant)
 
 
-def _stages(x, branch: Callable, depths, widths, shortcut: Callable):
+def _stages(x, branch: Callable, depths, widths, shortcut: Callable, drop_rate: float, drop: Callable):
     """Stages `conv2`, `conv3`, …: the first block of each but the first halves height and width."""
+    rates = (drop_rate * place / max(1, sum(depths) - 1) for place in range(sum(depths)))
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=2):
         for block in range(1, depth + 1):
             strides = 2 if stage > 2 and block == 1 else 1
-            x = _residual(x, branch, width, strides, shortcut, name=f"conv{stage}_block{block}")
+            x = _residual(x, branch, width, strides, shortcut, next(rates), name=f"conv{stage}_block{block}")
+        x = drop(x, f"conv{stage}")
     return x
 
 
-def _residual(x, branch: Callable, width: int, strides: int, shortcut: Callable, name: str):
+def _residual(x, branch: Callable, width: int, strides: int, shortcut: Callable, drop_rate: float, name: str):
     """relu(shortcut(x) + branch(x)); the shortcut is x itself wherever the shapes are equal."""
     filters = 4 * width if branch is _bottleneck else width
     same = strides == 1 and x.shape[-1] == filters
     skipped = x if same else shortcut(x, filters, strides, f"{name}_0")
-    x = layers.Add(name=f"{name}_add")([skipped, branch(x, width, strides, name)])
+    x = branch(x, width, strides, name)
+    if drop_rate:
+        # One draw per example, not per number: the whole branch falls out.
+        x = layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_stochastic_depth")(x)
+    x = layers.Add(name=f"{name}_add")([skipped, x])
     return layers.ReLU(name=f"{name}_out")(x)
 
 

@@ -22,6 +22,7 @@ from keras import layers
 
 from kerasnn.errors import ModelError, unknown
 from kerasnn.layers.looks_linear import LooksLinear
+from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Even, Fraction
 
@@ -49,6 +50,8 @@ def vgg(
     dropout: Fraction = 0.5,
     widths: tuple[Even, Even, Even, Even, Even] = (64, 128, 256, 512, 512),
     hidden_widths: tuple[Even, ...] = (4096, 4096),
+    spatial_dropout: Fraction = 0.0,
+    drop_block: Fraction = 0.0,
 ) -> keras.Model:
     """VGG: `(224, 224, 3)` → `(num_classes,)` logits.
 
@@ -59,6 +62,8 @@ def vgg(
         dropout: share of each hidden dense layer that is dropped in training.
         widths: filters of the five blocks.
         hidden_widths: units of the hidden dense layers.
+        spatial_dropout: share of the maps behind each block that is dropped whole in training, see `map_dropout`.
+        drop_block: share of each of these maps that is dropped in blocks.
 
     Raises:
         ModelError: no such variant, or the picture is smaller than 32×32.
@@ -70,11 +75,13 @@ def vgg(
     if variant not in VGG:
         raise ModelError(unknown("variant of vgg", variant, VGG))
     depths, batch_norm, _ = VGG[variant]
+    drop = map_dropout(spatial_dropout, drop_block)
     x = picture = inputs.picture(variant, input_shape, SMALLEST)
     for block, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
         for number in range(1, depth + 1):
             x = _conv(x, width, batch_norm, first=x is picture, name=f"block{block}_conv{number}")
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)  # (B, H / 2^block, W / 2^block, width)
+        x = drop(x, f"block{block}")
     return keras.Model(picture, heads.dense_head(x, hidden_widths, num_classes, dropout), name=variant)
 
 

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kerasnn.errors import TrainingError
 from kerasnn.models import heads
-from kerasnn.ranges import NonNegativeFloat, Positive
 from kerasnn.tracking.tracker import Tracker
+from kerasnn.training.ema import MovingAverage
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class EpochRecord(keras.callbacks.Callback):
         tracker: where the record goes.
         batch_size: examples per step.
 
-    `history` maps each metric to its values by epoch.
+    `history` maps each metric to its values by epoch, `latest` to its value in the last epoch that ended.
     """
 
     def __init__(self, tracker: Tracker, batch_size: int):
@@ -38,8 +38,13 @@ class EpochRecord(keras.callbacks.Callback):
         self.tracker = tracker
         self.batch_size = batch_size
         self.history: dict[str, list[float]] = {}
+        self.latest: dict[str, float] = {}
         self._begun = self._ended = 0.0
         self._steps = self._untimed = 0
+        self._traced = False
+
+    def on_train_begin(self, logs=None):
+        self._traced = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begun = time.perf_counter()
@@ -48,9 +53,9 @@ class EpochRecord(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         first, self._steps = not self._steps, batch + 1
-        if first and not self.history:
+        if first and not self._traced:
             # The first call of a training traces and compiles it: it says nothing about speed.
-            self._begun, self._untimed = time.perf_counter(), self._steps
+            self._begun, self._untimed, self._traced = time.perf_counter(), self._steps, True
 
     def on_test_begin(self, logs=None):
         self._end_of_training()
@@ -62,6 +67,7 @@ class EpochRecord(keras.callbacks.Callback):
         record["train/learning_rate"] = learning_rate(self.model.optimizer)
         if timed:
             record["train/examples_per_second"] = timed * self.batch_size / (self._ended - self._begun)
+        self.latest = record
         for key, value in record.items():
             self.history.setdefault(key, []).append(value)
         self.tracker.metrics(record, step=epoch + 1)
@@ -92,15 +98,19 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         folder: where the files go.
+        average: the average of the weights, where one is kept: the better of the two is the best of an epoch.
 
-    `best_epoch` counts from 1; 0 means that no epoch has ended. `best.keras` is the bare network, as one hands it on.
+    `best_epoch` counts from 1; 0 means that no epoch has ended. `best_weights` says whether they are the `raw` ones or
+    their `average`. `best.keras` is the bare network, as one hands it on.
     Both are kept in memory and written every ten seconds or so; whoever calls `fit` calls `write` when it has ended.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, average: MovingAverage | None = None):
         super().__init__()
         self.folder = folder
+        self.average = average
         self.best_epoch = 0
+        self.best_weights: Literal["raw", "average"] = "raw"
         self._best = (-math.inf, -math.inf)
         self._network: keras.Model | None = None
         self._bare: keras.Model | None = None
@@ -113,6 +123,11 @@ class Checkpoints(keras.callbacks.Callback):
         return self.folder / "best.keras"
 
     @property
+    def best_accuracy(self) -> float:
+        """What the weights in `best` reached on the validation split."""
+        return self._best[0]
+
+    @property
     def last(self) -> Path:
         """The state after the last epoch that ended."""
         return self.folder / "last.keras"
@@ -123,13 +138,18 @@ class Checkpoints(keras.callbacks.Callback):
         self._bare = bare(self._network)
 
     def on_epoch_end(self, epoch, logs=None):
-        reached = (logs["val_accuracy"], -logs["val_loss"])
-        if reached > self._best:
-            self._best, self.best_epoch = reached, epoch + 1
-            self._bare.set_weights(self._network.get_weights())
-            self._stale = True
+        self._offer("raw", epoch, logs["val_accuracy"], logs["val_loss"])
+        if self.average:
+            self._offer("average", epoch, logs["val_ema_accuracy"], logs["val_ema_loss"])
         if time.perf_counter() - self._written > WRITE_SECONDS:
             self.write()
+
+    def _offer(self, kind: str, epoch: int, accuracy: float, loss: float):
+        if (accuracy, -loss) > self._best:
+            self._best, self.best_epoch, self.best_weights = (accuracy, -loss), epoch + 1, kind
+            raw = kind == "raw"
+            self._bare.set_weights(self._network.get_weights() if raw else self.average.weights_of(self._network))
+            self._stale = True
 
     def write(self, last: bool = True):
         """Brings the files up to date; a training whose weights broke keeps the `last` that it has."""
@@ -142,9 +162,10 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def bare(model: keras.Model) -> keras.Model:
-    """The same network and weights without optimizer, and with batch norm that synchronises with nobody."""
+    """The same network and weights without optimizer, nothing frozen, and batch norm that synchronises with nobody."""
     copy = type(model).from_config(model.get_config())
-    for layer in copy._flatten_layers():
+    for layer in copy._flatten_layers(include_self=False):
+        layer.trainable = True
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = False
     copy.set_weights(model.get_weights())
@@ -156,22 +177,6 @@ def _save(model: keras.Model, path: Path) -> None:
     fresh = path.with_name(f"new_{path.name}")
     model.save(fresh)
     fresh.replace(path)
-
-
-def early_stopping(
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy",
-    patience: Positive = 10,
-    min_delta: NonNegativeFloat = 0.0,
-) -> keras.callbacks.Callback:
-    """Ends a training that has stopped to improve.
-
-    Args:
-        monitor: what must improve: accuracy up or loss down, on the validation split.
-        patience: epochs without improvement after which to end.
-        min_delta: what counts as an improvement.
-    """
-    mode = "max" if monitor == "val_accuracy" else "min"
-    return keras.callbacks.EarlyStopping(monitor, min_delta, patience, mode=mode)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -219,7 +224,8 @@ class ProgressLog(keras.callbacks.Callback):
         self._untimed = 0
 
     def on_train_begin(self, logs=None):
-        self._begun = self._shown = time.perf_counter()
+        self._shown = time.perf_counter()
+        self._begun = self._begun or self._shown  # A training of several phases counts from the first.
         if sys.stderr.isatty():
             self._open_bar()
 
@@ -248,10 +254,11 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         left = (time.perf_counter() - self._begun) / (epoch + 1) * (self.epochs - epoch - 1)
+        average = f"  of the average {logs['val_ema_accuracy']:.4f}" if "val_ema_accuracy" in logs else ""
         log.info(
-            "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f  %s left",
+            "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f%s  %s left",
             epoch + 1, self.epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"],
-            _clock(left),
+            average, _clock(left),
         )  # fmt: skip
 
     def on_train_end(self, logs=None):

@@ -121,6 +121,20 @@ def steps_per_call(steps: int, work: int, devices: Devices) -> int:
     return max((number for number in range(2, most + 1) if steps % number == 0), default=1)
 
 
+def check_accumulation(optimizer: keras.optimizers.Optimizer, devices: Devices) -> None:
+    """Steps are added up to an update on one device only: Keras does so in a branch, which replicas cannot meet in.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    if steps and devices.count > 1:
+        raise ConfigError(
+            f"optimizer.accumulation_steps={steps} needs one device, and there are {devices.count}: set it to 1 and "
+            "take a larger trainer.batch_size, which they share, or choose strategy=single"
+        )
+
+
 def synchronise_batch_norm(model: keras.Model, devices: Devices) -> None:
     """Batch normalisation over the global batch, not each replica's share: their number then changes nothing."""
     if devices.count > 1:

@@ -12,6 +12,7 @@ class Result:
     """The outcome of a run.
 
     `metrics` are the numbers said once (`test/accuracy`, `cost/flops` …), `history` those of every epoch, by name.
+    `facts` say how the network's inputs are made and what its answers stand for.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Result:
     metrics: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
     run_id: str | None = None
 
     def save(self, path: Path) -> None:

@@ -11,21 +11,20 @@ import numpy as np
 
 from kerasnn.analysis import cost, figures, specimens
 from kerasnn.analysis.evaluate import evaluate, evaluate_sequences
-from kerasnn.augment.policy import Policy
+from kerasnn.augment.policy import Policy, make_policy
 from kerasnn.config.recipe import Recipe
 from kerasnn.config.schema import check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.data.bundle import Bundle, Source, make_bundle
-from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error, train_stream
+from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error
 from kerasnn.errors import ConfigError, DataError, KerasnnError, ModelError
 from kerasnn.models import heads
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import distribute, weights
+from kerasnn.training import distribute, finetune, phases, sources
 from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
 from kerasnn.training.distribute import Devices
-from kerasnn.training.losses import CrossEntropy, PerceptronLoss
-from kerasnn.training.metrics import Accuracy
-from kerasnn.training.optimizers import decay_kernels_only
+from kerasnn.training.ema import MovingAverage
+from kerasnn.training.finetune import Phase
 from kerasnn.training.result import Result
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What a run works with, once everything is built. `network` is what is left of `model` after training."""
+    """What a run works with, once everything is built. `network` is what is left of `model` after training.
+
+    `phases` are the parts of the training, one after the other; `fresh` the layers that no weights were found for.
+    """
 
     config: RunConfig
     bundle: Bundle
@@ -41,6 +43,8 @@ class Job:
     model: keras.Model
     policy: Policy
     steps: int
+    phases: list[Phase]
+    fresh: frozenset[str]
 
     @property
     def network(self) -> keras.Model:
@@ -81,7 +85,7 @@ def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
 def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> None:
     (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
     tracker.artifact(folder / "config.yaml")
-    job = _build(config)
+    job = build(config)
     _describe(job, tracker, folder, result)
     pretrained = _pretrain(job, tracker, result)
     seen = _fit(job, tracker, folder, result)
@@ -91,7 +95,7 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
     _keep_model(job, best, seen.best, tracker)
 
 
-def _build(config: RunConfig) -> Job:
+def build(config: RunConfig) -> Job:
     """Everything that a training needs, each part from its recipe; the model inside the strategy's scope."""
     devices = distribute.open_devices(config.strategy.name, config.strategy.devices)
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
@@ -109,19 +113,32 @@ def _build(config: RunConfig) -> Job:
         if not isinstance(model, keras.Model):
             raise ModelError(f"{_returned(config.model, model)}: a model's builder must return a keras.Model")
         _check_answers(heads.main_network(model), bundle)
-        if config.weights:
-            bundle = weights.as_trained(bundle, config.weights, model.name)
-            weights.load(model, config.weights)
+        bundle, fresh = _start(config, model, bundle) if config.weights else (bundle, frozenset())
         distribute.synchronise_batch_norm(model, devices)
-        _compile(model, config, devices, steps)
-    policy = Policy({name: op() for name, op in config.augment.items()})
-    if policy.ops and bundle.kind == "tokens":
-        raise ConfigError(f"augment={config.choices['augment']} is for pictures, but data={bundle.name} gives tokens")
-    return Job(config, bundle, devices, model, policy, steps)
+    policy = make_policy(config.augment, bundle, config.trainer.epochs)
+    if policy.mixes and config.trainer.loss != "cross_entropy":
+        raise ConfigError(
+            f"trainer.loss={config.trainer.loss} needs whole labels, but augment={config.choices['augment']} mixes them"
+        )
+    plan = finetune.plan(config.finetune, model, fresh, config.trainer.epochs)
+    job = Job(config, bundle, devices, model, policy, steps, plan, fresh)
+    phases.compile_phase(job, plan[0])
+    return job
 
 
 def _returned(recipe: Recipe, made: object) -> str:
     return f"{recipe.target} returned {'None' if made is None else f'an object of the class {type(made).__name__}'}"
+
+
+def _start(config: RunConfig, model: keras.Model, bundle: Bundle) -> tuple[Bundle, frozenset[str]]:
+    """Loads the weights to start from; returns the bundle as they expect it, and the layers that got none."""
+    start = sources.open_start(config.weights, model.name, config.tracking.uri)
+    bundle = start.apply(bundle)
+    report = start.load(model, bundle.class_names)
+    log.info("from %s: %s", start.label, report)
+    inputs, _ = batch_at(bundle, seed=config.seed, batch_size=config.trainer.batch_size, epoch=0, step=0)
+    sources.check_batch(bundle, np.asarray(inputs))
+    return bundle, frozenset((*report.skipped, *report.missing))
 
 
 def _check_answers(model: keras.Model, bundle: Bundle) -> None:
@@ -137,29 +154,6 @@ def _check_answers(model: keras.Model, bundle: Bundle) -> None:
         )
 
 
-def _compile(model: keras.Model, config: RunConfig, devices: Devices, steps: int) -> None:
-    trainer = config.trainer
-    schedule = config.schedule(
-        learning_rate=config.optimizer.arguments["learning_rate"], steps_per_epoch=steps, epochs=trainer.epochs
-    )
-    optimizer = config.optimizer(learning_rate=schedule)
-    decay_kernels_only(optimizer, model)
-    work = cost.count(heads.main_network(model)).flops * trainer.batch_size
-    model.compile(
-        optimizer,
-        loss=_loss(config),
-        metrics=[Accuracy()],
-        jit_compile=distribute.use_jit(trainer.jit, devices),
-        steps_per_execution=distribute.steps_per_call(steps, work, devices),
-    )
-
-
-def _loss(config: RunConfig) -> keras.losses.Loss:
-    if config.trainer.loss == "perceptron":
-        return PerceptronLoss()
-    return CrossEntropy(config.trainer.label_smoothing)
-
-
 def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     """All that is known before the first step: costs, split hashes, the inputs as the network will see them."""
     counted = cost.count(job.network)
@@ -172,7 +166,7 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     _say(static, tracker, result)
     if counted.uncounted:
         log.warning("cost/flops is a lower bound: no rule counts %s", ", ".join(counted.uncounted))
-    result.hashes = job.bundle.hashes
+    result.hashes, result.facts = job.bundle.hashes, _contract(job.bundle)
     tracker.tags({"device": str(job.devices), **{f"hash.{name}": value for name, value in result.hashes.items()}})
     for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
         examples, bundle = job.bundle.splits[name], job.bundle
@@ -212,25 +206,14 @@ def _pretrain(job: Job, tracker: Tracker, result: Result) -> dict[str, list[floa
 def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
     trainer, bundle = job.config.trainer, job.bundle
     record = EpochRecord(tracker, trainer.batch_size)
-    checkpoints = Checkpoints(folder / "checkpoints")
+    validation = evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size)
+    average, chosen = _chosen(job, folder=folder, tracker=tracker, validation=validation, record=record)
+    checkpoints = Checkpoints(folder / "checkpoints", *average)
     progress = ProgressLog(trainer.epochs, job.steps, trainer.batch_size)
-    own = [callback() for callback in job.config.callbacks.values()]
-    stream = train_stream(
-        bundle, seed=job.config.seed, batch_size=trainer.batch_size, epochs=trainer.epochs,
-        steps_per_epoch=job.steps, augment=job.policy if job.policy.ops else None,
-    )  # fmt: skip
     begun = time.perf_counter()
     try:
-        job.model.fit(
-            stream,
-            epochs=trainer.epochs,
-            steps_per_epoch=job.steps,
-            validation_data=evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size),
-            callbacks=[StopOnNaN(), record, checkpoints, progress, *own],
-            shuffle=False,
-            verbose=0,
-        )
-        checkpoints.write()
+        callbacks = [StopOnNaN(), *average, record, checkpoints, progress, *chosen]
+        phases.fit(job, callbacks, validation, record, checkpoints, tracker)
     except Exception as error:
         checkpoints.write(last=False)
         raise reading_error(error) or error from error
@@ -242,16 +225,28 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
         result.history = record.history
         _say({"cost/train_seconds": time.perf_counter() - begun}, tracker, result)
         if checkpoints.best_epoch:
-            index = checkpoints.best_epoch - 1
-            best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": record.history["val/accuracy"][index]}
+            best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": checkpoints.best_accuracy}
+            if average:  # 1 where the kept weights are the average, 0 where they are the raw ones.
+                best["best/ema"] = float(checkpoints.best_weights == "average")
             _say(best, tracker, result)
-            _figure(figures.curves(record.history, checkpoints.best_epoch), "curves", tracker, folder)
+            drawn = figures.curves(record.history, checkpoints.best_epoch, checkpoints.best_weights == "average")
+            _figure(drawn, "curves", tracker, folder)
     return checkpoints
+
+
+def _chosen(job: Job, **at_hand: object) -> tuple[list[MovingAverage], list[keras.callbacks.Callback]]:
+    """The callbacks that the config names: the average of the weights, if any, and the others.
+
+    The average comes before all, so that they find what it adds to an epoch's numbers.
+    """
+    made = [callback(**at_hand) for callback in job.config.callbacks.values()]
+    average = [callback for callback in made if isinstance(callback, MovingAverage)][:1]
+    return average, [callback for callback in made if callback not in average]
 
 
 def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: Result) -> None:
     """The one look at the test split, with the best weights."""
-    bundle, loss = job.bundle, _loss(job.config)
+    bundle, loss = job.bundle, phases.loss_of(job.config)
     stream = evaluation_stream(bundle.test, bundle, batch_size=job.config.trainer.batch_size)
     if bundle.test.labels.ndim == 1:
         seen = evaluate(model, stream, bundle.test.labels, loss)
@@ -286,6 +281,12 @@ def _facts(bundle: Bundle) -> dict[str, object]:
         "deviation": list(bundle.deviation),
         "input": "pictures scaled to [0, 1], then (x - mean) / deviation per channel",
     }
+
+
+def _contract(bundle: Bundle) -> dict[str, object]:
+    """What a training that starts from this one must know: `kerasnn.training.sources.Contract` reads it."""
+    facts = {**_facts(bundle), "input_shape": list(bundle.input_shape)}
+    return facts | ({"tokenizer": sources.fingerprint(facts["tokenizer"])} if "tokenizer" in facts else {})
 
 
 def _show(path: Path, tracker: Tracker) -> None:

@@ -28,6 +28,14 @@ def texts(figure) -> str:
     return "\n".join(found)
 
 
+def test_curves_mark_the_average_where_that_was_kept():
+    history = {**HISTORY, "val/ema_loss": [2.2, 1.1, 0.9], "val/ema_accuracy": [0.2, 0.75, 0.8]}
+    figure = figures.curves(history, best_epoch=3, best_is_average=True)
+    assert "80.00% at the best epoch, 3" in texts(figure)
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["training", "validation", "validation, average"]
+
+
 def test_curves_mark_the_epoch_whose_weights_were_kept(tmp_path):
     figure = figures.curves(HISTORY, best_epoch=2)
     assert "70.00% at the best epoch, 2" in texts(figure)
@@ -60,6 +68,16 @@ def test_confusion_is_drawn_for_any_number_of_classes(classes, tmp_path):
     assert max(height, width) < 2200
 
 
+def test_rate_range_marks_the_suggestion_and_cuts_off_what_left():
+    rates, losses = np.logspace(-4, 0, 5), np.array([2.0, 1.9, 1.0, 1.2, 90.0])
+    axes = figures.rate_range(rates, losses, losses, suggestion=0.01).axes[0]
+    assert axes.get_xscale() == "log"
+    assert [list(line.get_xdata()) for line in axes.lines[:2]] == [list(rates)] * 2
+    assert list(axes.lines[2].get_xdata()) == [0.01, 0.01]
+    # Half as much again as the loss at the start, 2: beyond it the curve would be flat but for its end.
+    assert axes.get_ylim()[1] == 3.0
+
+
 def test_confusion_of_an_absent_class_does_not_divide_by_zero(tmp_path):
     drawn(figures.confusion(np.array([[2, 1], [0, 0]]), ["a", "b"]), tmp_path)
 
@@ -90,47 +108,6 @@ def test_worst_mistakes_say_what_was_said_and_what_is_true(tmp_path):
     assert "dog 99%\ntrue: cat" in texts(figure)
     assert "cat 70%\ntrue: dog" in texts(figure)
     drawn(figure, tmp_path)
-
-
-ROWS = [
-    {"model": "lenet5", "params": 61_706, "test_accuracy": 0.65, "flops": 1e6},
-    {"model": "mlp", "params": 300_000, "test_accuracy": 0.52, "flops": 6e5},
-    {"model": "vgg16", "params": 15_000_000, "test_accuracy": 0.9, "flops": 6e8},
-]
-
-
-def test_pareto_front_leaves_out_what_is_dearer_and_worse():
-    assert figures.pareto_front([1, 2, 3, 3], [0.9, 0.8, 0.95, 0.96]) == [0, 3]
-    assert figures.pareto_front([], []) == []
-
-
-@pytest.mark.parametrize("x", ["params", "flops", "train_seconds"])
-def test_accuracy_against_names_the_points(x, tmp_path):
-    figure = figures.accuracy_against(ROWS, x)
-    drawn(figure, tmp_path)
-    if x == "train_seconds":
-        assert "no finished run" in texts(figure)
-    else:
-        assert {"lenet5", "mlp", "vgg16"} <= set(texts(figure).split("\n"))
-
-
-def test_accuracy_against_leaves_out_rows_without_numbers(tmp_path):
-    rows = [
-        *ROWS,
-        {"model": "a", "params": None, "test_accuracy": 1.0},
-        {"name": "b", "params": 5, "test_accuracy": None},
-    ]
-    rows += [
-        {"model": "c", "params": 10, "test_accuracy": float("nan")},
-        {"model": "d", "params": 0, "test_accuracy": 1.0},
-    ]
-    figure = figures.accuracy_against(rows)
-    assert len(figure.axes[0].collections[0].get_offsets()) == 3
-    drawn(figures.accuracy_against(rows[:1]), tmp_path)
-
-
-def test_accuracy_against_stays_readable_with_many_equal_points(tmp_path):
-    drawn(figures.accuracy_against(ROWS * 30), tmp_path)
 
 
 def test_figures_need_neither_pyplot_nor_matplotlib_to_be_imported(root):

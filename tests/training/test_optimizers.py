@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from checks import draw
+from numpy.testing import assert_allclose
 
 from kerasnn.training import optimizers
 
@@ -56,6 +58,49 @@ def test_clipnorm_bounds_the_gradient(build):
 def test_clipnorm_shortens_a_long_gradient():
     # The gradient 2 is cut to length 1: 1 - 0.1 * 1 = 0.9
     assert after_steps(optimizers.sgd(0.1, clipnorm=1.0)) == pytest.approx(0.9)
+
+
+def test_half_batches_added_up_are_one_whole():
+    # The mean of two halves' mean gradients is the whole's, so one step of 8 and two of 4 end at the same weights;
+    # after the first half nothing has moved.
+    inputs, targets = draw((8, 3)), draw((8, 2), seed=1)
+    whole, halves = network(optimizers.sgd(0.1)), network(optimizers.sgd(0.1, accumulation_steps=2))
+    halves.set_weights(whole.get_weights())
+    before = halves.get_weights()
+    whole.train_on_batch(inputs, targets)
+    halves.train_on_batch(inputs[:4], targets[:4])
+    for now, then in zip(halves.get_weights(), before, strict=True):
+        assert np.array_equal(now, then)
+    halves.train_on_batch(inputs[4:], targets[4:])
+    for ours, theirs in zip(halves.get_weights(), whole.get_weights(), strict=True):
+        assert_allclose(ours, theirs, atol=1e-6)
+    assert not np.array_equal(whole.get_weights()[0], before[0])
+
+
+def network(optimizer):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)])
+    model.compile(optimizer, "mse", jit_compile=False)
+    return model
+
+
+def test_added_up_gradients_are_clipped_as_one():
+    # Gradients of 2 and 0 have a mean of 1, which a longest of 1 leaves alone: 1 - 0.1 · 1 = 0.9. Clipped one by one
+    # they would be 1 and 0, and their mean a half.
+    weight = keras.Variable(1.0, name="kernel")
+    optimizer = optimizers.sgd(0.1, clipnorm=1.0, accumulation_steps=2)
+    optimizer.build([weight])
+    for gradient in (2.0, 0.0):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+    assert float(weight) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [optimizers.sgd, optimizers.momentum, optimizers.nesterov, optimizers.adam, optimizers.adamw, optimizers.rmsprop],
+)
+def test_every_optimizer_adds_up_steps(build):
+    assert build(0.1, accumulation_steps=4).gradient_accumulation_steps == 4
+    assert build(0.1).gradient_accumulation_steps is None
 
 
 def test_decay_kernels_only_spares_biases_and_normalisation():

@@ -1,0 +1,69 @@
+"""`kerasnn lr_find`: its answer, its files, its errors."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from kerasnn import lr_find
+from kerasnn.config.compose import compose
+from kerasnn.errors import ConfigError
+
+SMALL = ["model=mlp", "model.hidden_widths=[16]", "data=synthetic", "data.examples=300", "data.train_examples=128"]
+SMALL += ["trainer.batch_size=32", "optimizer=sgd"]
+
+
+def test_answer_names_the_key_to_set_and_the_curve_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    # Four steps an epoch: forty need ten epochs, more than this config would train.
+    assert lr_find.main([*SMALL, "--steps", "40", "trainer.epochs=2", "--first", "1e-4"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("model=mlp data=synthetic optimizer=sgd: ")
+    assert max(map(len, said.splitlines())) <= 120
+    suggestion = float(re.search(r"optimizer.learning_rate=(\S+)", said)[1])
+    compose([*SMALL, f"optimizer.learning_rate={suggestion}"])
+    assert 1e-4 < suggestion < 10
+    assert sorted(path.name for path in (tmp_path / "runs" / "lr_find").iterdir()) == [
+        "mlp_synthetic_sgd.csv",
+        "mlp_synthetic_sgd.png",
+    ]
+    with open(tmp_path / "runs/lr_find/mlp_synthetic_sgd.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert 20 <= len(rows) <= 40
+    rates = np.array([float(row["learning_rate"]) for row in rows])
+    assert rates[0] == 1e-4
+    # From 1e-4 to 10 in 40 steps: each is the last times 10^(5/39).
+    np.testing.assert_allclose(rates[1:] / rates[:-1], 10 ** (5 / 39), rtol=1e-6)
+    assert all(np.isfinite(float(row["loss"])) for row in rows)
+
+
+def test_schedule_of_the_config_plays_no_part(tmp_path, capsys):
+    # A schedule would not let the rate be set.
+    path = tmp_path / "curve.png"
+    assert lr_find.main([*SMALL, "schedule=cosine", "--steps", "30", "--out", str(path)]) == 0
+    assert path.exists()
+    assert path.with_suffix(".csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "5"], "argument --steps: '5' must be a whole number of 20 or more"),
+        (["--steps", "many"], "argument --steps: 'many' must be a whole number of 20 or more"),
+        (["--first", "0"], "argument --first: '0' must be a number above 0"),
+        (["--last", "inf"], "argument --last: 'inf' must be a number above 0"),
+        (["--first", "1", "--last", "0.1"], "--first 1 must be lower than --last 0.1"),
+        (["--frist", "1"], "did you mean '--first'"),
+        (["model=vg16"], "unknown model 'vg16': did you mean 'vgg16'"),
+        (["trainer.epoch=3"], "did you mean 'trainer.epochs'"),
+        (["model=mlp,lenet5"], "'model=mlp,lenet5' gives several values"),
+    ],
+)
+def test_mistake_is_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        lr_find.main(arguments)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
