@@ -4,6 +4,7 @@ Nothing is trained, and no weight is allocated: GPT-3's 175 billion are counted 
 """
 
 import gc
+import logging
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from importlib import import_module
@@ -19,6 +20,9 @@ from kerasnn.training.lean_import import import_keras
 if TYPE_CHECKING:
     from kerasnn.analysis.cost import LayerCost
     from kerasnn.models.catalogue import Entry
+
+
+log = logging.getLogger(__name__)
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:
@@ -78,14 +82,29 @@ def main(arguments: list[str]) -> int:
 
 
 def catalogue() -> Mapping[str, "Entry"]:
-    """The networks of the package, and those that plug-ins list in a module `catalogue` of theirs, by year."""
+    """The networks of the package, and those that plug-ins list in a module `catalogue` of theirs, by year.
+
+    A plug-in whose list cannot be read, or has a name that is taken, is left out with a warning.
+    """
     from kerasnn.models.catalogue import CATALOGUE
 
     entries = dict(CATALOGUE)
     for package in plugin_packages():
-        if find_spec(f"{package}.catalogue"):
-            entries |= import_module(f"{package}.catalogue").CATALOGUE
+        try:
+            listed = _listed(package)
+        except Exception as error:  # Whatever a stranger's module may raise.
+            log.warning("the catalogue of the plug-in %s cannot be read (%r): left out", package, error)
+            continue
+        taken = sorted(set(listed) & set(entries))
+        if taken:
+            log.warning("the catalogue of the plug-in %s is left out: there is a %s already", package, taken[0])
+        else:
+            entries |= listed
     return dict(sorted(entries.items(), key=lambda item: item[1].year))
+
+
+def _listed(package: str) -> dict[str, "Entry"]:
+    return import_module(f"{package}.catalogue").CATALOGUE if find_spec(f"{package}.catalogue") else {}
 
 
 def row(name: str, entry: "Entry") -> dict:

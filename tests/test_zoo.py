@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 
@@ -77,13 +81,57 @@ def test_zoo_layers_of_gpt3_count_175_billion(capsys):
     assert len(layers) > 96  # A block and more for each of its layers.
 
 
+def test_zoo_of_all_networks_is_light(root):
+    """Every row, in a process of its own: below 1.5 GB at its peak, GPT-3 included."""
+    script = (
+        "import resource, sys; from kerasnn.cli import main; main(['zoo', '--format', 'json']);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    rows = json.loads(done.stdout)
+    assert {row["name"] for row in rows} >= set(CATALOGUE)
+    assert all(row["params_trainable"] == row["params_published"] and row["flops"] > 0 for row in rows)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux.
+    assert int(done.stderr.split()[-1]) * unit < 1.5e9
+
+
+@pytest.fixture
+def stranger(monkeypatch):
+    """A plug-in of a module `stranger`, whose list of networks the test sets."""
+    package, module = ModuleType("stranger"), ModuleType("stranger.catalogue")
+    module.__spec__ = package.__spec__ = ModuleSpec("stranger", None)
+    package.__path__ = []
+    monkeypatch.setitem(sys.modules, "stranger", package)
+    monkeypatch.setitem(sys.modules, "stranger.catalogue", module)
+    monkeypatch.setattr(zoo, "plugin_packages", lambda: ["stranger"])
+    return module
+
+
+def test_zoo_shows_the_networks_of_plugins(stranger):
+    stranger.CATALOGUE = {"stray": CATALOGUE["mlp"]}
+    assert zoo.catalogue()["stray"] is CATALOGUE["mlp"]
+
+
+def test_zoo_leaves_out_a_plugin_that_takes_a_name(stranger, caplog):
+    stranger.CATALOGUE = {"vgg16": CATALOGUE["mlp"], "stray": CATALOGUE["mlp"]}
+    entries = zoo.catalogue()
+    assert entries["vgg16"] is CATALOGUE["vgg16"]
+    assert "stray" not in entries
+    assert "the catalogue of the plug-in stranger is left out: there is a vgg16 already" in caplog.text
+
+
+def test_zoo_survives_a_plugin_without_a_list(stranger, caplog):
+    assert set(zoo.catalogue()) == set(CATALOGUE)
+    assert "stranger cannot be read (AttributeError" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["vg16"], r"unknown network 'vg16': did you mean 'vgg16'\?"),
         (["--layers"], "--layers needs a network: kerasnn zoo vgg16 --layers"),
         (["--format", "jsn"], r"unknown --format 'jsn': did you mean 'json'\?"),
-        (["--layer"], r"did you mean '--layers'|ambiguous|--layers needs"),
+        (["--lyers"], r"unrecognized arguments: --lyers: did you mean '--layers'\?"),
     ],
 )
 def test_zoo_mistake_is_one_line(arguments, message):

@@ -17,7 +17,7 @@ METRICS = {
     "train_seconds": "cost/train_seconds",
     "examples_per_second": "train/examples_per_second",
 }
-"""Columns that are numbers, and the metric behind each."""
+"""Columns that are numbers, and the metric behind each; `train_seconds` includes a phase of pre-training."""
 
 LARGEST = 1e308  # MLflow's databases hold 1.8e308 for an infinity.
 
@@ -127,6 +127,8 @@ def tabulate(runs: Sequence[dict]) -> list[dict]:
 
 def _row(run: dict) -> dict:
     numbers = {column: _number(run["metrics"].get(metric)) for column, metric in METRICS.items()}
+    if numbers["train_seconds"] is not None:
+        numbers["train_seconds"] += run["metrics"].get("cost/pretrain_seconds", 0)
     params = run["params"]
     seed = params.get("seed", "")
     facts = {

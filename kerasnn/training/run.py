@@ -17,10 +17,10 @@ from kerasnn.config.schema import check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error, train_stream
-from kerasnn.errors import ConfigError, DataError, KerasnnError, ModelError
+from kerasnn.errors import DataError, KerasnnError, ModelError
 from kerasnn.models import heads
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import distribute, weights
+from kerasnn.training import compatibility, distribute, weights
 from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
 from kerasnn.training.distribute import Devices
 from kerasnn.training.losses import CrossEntropy, PerceptronLoss
@@ -83,12 +83,13 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
     tracker.artifact(folder / "config.yaml")
     job = _build(config)
     _describe(job, tracker, folder, result)
-    pretrained = _pretrain(job, tracker, result)
+    _pretrain(job, tracker, result)
     seen = _fit(job, tracker, folder, result)
-    result.history |= pretrained
     best = keras.saving.load_model(seen.best, compile=False)
     _test(job, best, tracker, folder, result)
     _keep_model(job, best, seen.best, tracker)
+    if job.bundle.test.labels.ndim > 1:  # Last, since a network that writes does so one token at a time.
+        _show(specimens.writing(best, job.bundle, config.seed, folder), tracker)
 
 
 def _build(config: RunConfig) -> Job:
@@ -101,6 +102,7 @@ def _build(config: RunConfig) -> Job:
     if not isinstance(source, Source):  # As a plug-in's may be.
         raise DataError(f"{_returned(config.data, source)}: a data source must return a kerasnn.data.bundle.Source")
     bundle = make_bundle(source, **config.bundle)
+    compatibility.check_choices(config, bundle)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():
         model = config.model(
@@ -108,33 +110,18 @@ def _build(config: RunConfig) -> Job:
         )
         if not isinstance(model, keras.Model):
             raise ModelError(f"{_returned(config.model, model)}: a model's builder must return a keras.Model")
-        _check_answers(heads.main_network(model), bundle)
+        compatibility.check_model(heads.main_network(model), bundle)
         if config.weights:
             bundle = weights.as_trained(bundle, config.weights, model.name)
             weights.load(model, config.weights)
         distribute.synchronise_batch_norm(model, devices)
         _compile(model, config, devices, steps)
     policy = Policy({name: op() for name, op in config.augment.items()})
-    if policy.ops and bundle.kind == "tokens":
-        raise ConfigError(f"augment={config.choices['augment']} is for pictures, but data={bundle.name} gives tokens")
     return Job(config, bundle, devices, model, policy, steps)
 
 
 def _returned(recipe: Recipe, made: object) -> str:
     return f"{recipe.target} returned {'None' if made is None else f'an object of the class {type(made).__name__}'}"
-
-
-def _check_answers(model: keras.Model, bundle: Bundle) -> None:
-    """A network of numbers would take tokens for amounts, and one answer per example cannot be held to many labels."""
-    takes = "tokens" if keras.backend.is_int_dtype(model.inputs[0].dtype) else "pictures"
-    if takes != bundle.kind:
-        raise ModelError(f"{model.name} takes {takes}, but data={bundle.name} gives {bundle.kind}")
-    wanted = (*bundle.train.labels.shape[1:], bundle.num_classes)
-    if model.output_shape[1:] != wanted:
-        raise ModelError(
-            f"{model.name} answers {model.output_shape[1:]} to each example, but data={bundle.name} needs {wanted}: "
-            "choose another model.head or model.architecture, or other data"
-        )
 
 
 def _compile(model: keras.Model, config: RunConfig, devices: Devices, steps: int) -> None:
@@ -184,6 +171,8 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
             len(examples),
             bundle.input_shape,
             bundle.num_classes,
+            "int32" if bundle.kind == "tokens" else "float32",
+            examples.labels.shape[1:],
         )
     (folder / "model_summary.txt").write_text(cost.layer_text(job.network), encoding="utf-8")
     tracker.artifact(folder / "model_summary.txt")
@@ -196,17 +185,16 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     )  # fmt: skip
 
 
-def _pretrain(job: Job, tracker: Tracker, result: Result) -> dict[str, list[float]]:
-    """A phase before `fit` that needs no labels, where the model has one; returns what it tracked, by epoch."""
+def _pretrain(job: Job, tracker: Tracker, result: Result) -> None:
+    """A phase before `fit` that needs no labels, where the model has one; what it tracks joins the history."""
     config = job.config
     if config.pretrain is None:
-        return {}
+        return
     begun = time.perf_counter()
-    history = config.pretrain(
+    result.history |= config.pretrain(
         model=job.model, bundle=job.bundle, tracker=tracker, seed=config.seed, batch_size=config.trainer.batch_size
     )
     _say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
-    return history
 
 
 def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
@@ -239,7 +227,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
         raise
     finally:
         progress.close()
-        result.history = record.history
+        result.history |= record.history
         _say({"cost/train_seconds": time.perf_counter() - begun}, tracker, result)
         if checkpoints.best_epoch:
             index = checkpoints.best_epoch - 1
@@ -265,8 +253,6 @@ def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: 
         _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
         if seen.accuracy < 1:
             _show(specimens.mistakes(bundle, seen, folder), tracker)
-    else:
-        _show(specimens.writing(model, bundle, job.config.seed, folder), tracker)
 
 
 def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:

@@ -62,6 +62,11 @@ def test_compare_sorts_the_best_accuracy_first_and_costs_ascending(recorded, cap
     assert names(capsys.readouterr().out) == ["lenet5", "vgg11", "alexnet", "vgg16"]
 
 
+def test_compare_adds_the_seconds_of_pretraining(monkeypatch):
+    (row,) = compare.tabulate([run("dbn", 0.9, metrics={"cost/train_seconds": 10.0, "cost/pretrain_seconds": 25.0})])
+    assert row["train_seconds"] == 35
+
+
 def test_compare_json_and_csv_carry_exact_numbers_under_machine_names(recorded, capsys):
     compare.main(["--format", "json"])
     row = json.loads(capsys.readouterr().out)[0]
