@@ -35,11 +35,17 @@ NETWORKS = {
     "paper": Column("paper", lambda paper: paper.split()[0].rstrip(","), text=True),
     "input_shape": Column("input", lambda shape: _shape(shape[:2])),
     "params_trainable": Column("parameters", "{:,}".format),
-    "params_published": Column("published", human),
+    "params_published": Column("publ.", human),
     "flops": Column("FLOPs", human),
-    "smallest_input": Column("least", lambda shape: _shape(shape[:2])),
+    "smallest_input": Column("min", lambda shape: _shape(shape[:2])),
 }
 """What people see of each network: its paper's first author, our trainable parameters, the smallest legal input."""
+
+NOTE = """
+parameters: ours, trainable. publ.: published, in the reading that a test
+recounts; some papers round it or give none: kerasnn zoo NAME says what is
+counted. min: the smallest legal input.
+"""
 
 LAYERS = {
     "name": Column("layer", text=True),
@@ -78,6 +84,8 @@ def main(arguments: list[str]) -> int:
     rows = [row(name, entry) for name, entry in chosen.items()]
     card = asked.network and asked.format == "table"
     print(_card(rows[0]) if card else render(asked.format, rows, NETWORKS), end="")
+    if asked.format == "table" and not card:
+        print(NOTE, end="")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ METRICS = {
 
 LARGEST = 1e308  # MLflow's databases hold 1.8e308 for an infinity.
 
-COLUMNS = ("name", "model", "data", "seed", *METRICS, "status", "experiment", "started", "run_id")
+COLUMNS = ("name", "model", "data", "test_split", "seed", *METRICS, "status", "experiment", "started", "run_id")
 """Every column, in the order of csv and json."""
 
 DESCENDING = ("val_accuracy", "test_accuracy", "examples_per_second", "started")
@@ -135,6 +136,7 @@ def _row(run: dict) -> dict:
         "name": run["name"],
         "model": params.get("model"),
         "data": params.get("data"),
+        "test_split": run["tags"].get("hash.test", "")[:8] or None,
         "seed": int(seed) if seed.isdigit() else None,
         **numbers,
         "status": run["status"],
@@ -234,6 +236,15 @@ def _draw(rows: list[dict], path: Path, output) -> None:
     if not shown:
         print("no finished run with a test accuracy: no scatter drawn", file=output)
         return
+    splits = Counter(row["test_split"] for row in shown)
+    if len(splits) > 1:
+        (commonest, count), *_ = splits.most_common(1)
+        shown = [row for row in shown if row["test_split"] == commonest]
+        print(
+            f"{len(splits)} different test splits: their accuracies do not compare. The scatter has the {count} runs "
+            f"on {shown[0]['data']}; choose others with --where \"test_split == '…'\" (--format csv shows it)",
+            file=output,
+        )
     try:
         figures.save(figures.accuracy_against(shown), path)
     except (OSError, ValueError) as error:  # matplotlib raises ValueError for a file type it does not know.

@@ -35,14 +35,15 @@ def check_model(model: keras.Model, bundle: Bundle) -> None:
     labels = bundle.train.labels.shape[1:]
     wanted = (*labels, bundle.num_classes)
     if model.output_shape[1:] != wanted:
+        remedy = "a network of next tokens, such as model=gpt" if labels else "one answer per text, as model=bert gives"
         raise ModelError(
             f"{model.name} answers {model.output_shape[1:]} to each example, but data={bundle.name} needs {wanted}: "
-            "choose another model.head or model.architecture, or other data"
+            f"{remedy}"
         )
     if labels and _looks_ahead(model, bundle):
         raise ModelError(
             f"{model.name} sees the tokens that it is to tell: data={bundle.name} needs a network that only looks "
-            "back, such as model=gpt, or model.architecture=decoder"
+            "back, such as model=gpt"
         )
 
 

@@ -176,6 +176,9 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
         )
     (folder / "model_summary.txt").write_text(cost.layer_text(job.network), encoding="utf-8")
     tracker.artifact(folder / "model_summary.txt")
+    if job.bundle.tokenizer:
+        (folder / "tokenizer.json").write_text(job.bundle.tokenizer.to_json(), encoding="utf-8")
+        tracker.artifact(folder / "tokenizer.json")
     batch = job.config.trainer.batch_size
     _show(specimens.inputs(job.bundle, job.policy, job.config.seed, batch, folder), tracker)
     log.info(

@@ -216,3 +216,16 @@ def test_tabulate_turns_what_is_no_number_into_nothing():
 )
 def test_human_numbers_have_about_three_figures(number, text):
     assert tables.human(number) == text
+
+
+def test_compare_says_that_different_test_splits_do_not_compare(recorded, capsys, monkeypatch):
+    splits = {"a": "1111", "b": "1111", "c": "2222"}
+    runs = [run(name, 0.5, tags={"hash.test": split * 16}) for name, split in splits.items()]
+    monkeypatch.setattr(compare, "_read", lambda uri, experiment: runs)
+    compare.main([])
+    assert (
+        "2 different test splits: their accuracies do not compare. The scatter has the 2 runs"
+        in capsys.readouterr().out
+    )
+    compare.main(["--where", "test_split == '11111111'"])
+    assert "different test splits" not in capsys.readouterr().out

@@ -11,6 +11,7 @@ import pytest
 from kerasnn.analysis.cost import count
 from kerasnn.config.compose import compose
 from kerasnn.config.recipe import Recipe
+from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import ConfigError, ModelError
 from kerasnn.models.mobilenet import mobilenet_v2
 from kerasnn.tracking.tracker import MemoryTracker
@@ -77,6 +78,8 @@ def test_texts_are_classified(tmp_path, reviews):
     assert tracker.datasets[0]["input_dtype"] == "int32"
     assert tracker.datasets[0]["label_shape"] == ()
     assert "tokenizer" in tracker.models[0]["metadata"]
+    tokenizer = Tokenizer.from_json((tmp_path / "run" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer.decode(tracker.models[0]["input_example"][0]) in {line.split(": ")[1] for line in shown}
 
 
 def test_a_network_of_the_next_token_learns_and_writes(tmp_path, novel):
