@@ -26,7 +26,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(foreach room,. examples/plugin,$(addprefix $(room)/,build dist *.egg-info .pytest_cache .ruff_cache))
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -61,7 +61,7 @@ class Workload:
 
 
 # Small enough to repeat, long enough for a steady rate: on two cores LeNet-5 steps in 10 ms, VGG16 in over a second.
-LENET5 = Workload("LeNet-5", "lenet5", "mnist", (28, 28, 1), steps=200, epochs=6)
+LENET5 = Workload("LeNet-5", "lenet5", "mnist", (28, 28, 1), steps=200, epochs=12)
 VGG16 = Workload("VGG16", "vgg16", "cifar10", (32, 32, 3), steps=5, epochs=5)
 DIGITS_EPOCHS = 20
 

@@ -4,6 +4,7 @@ Nothing is trained, and no weight is allocated: GPT-3's 175 billion are counted 
 """
 
 import gc
+import logging
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from importlib import import_module
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from kerasnn.models.catalogue import Entry
 
 
+log = logging.getLogger(__name__)
+
+
 def _shape(shape: tuple[int | None, ...]) -> str:
     return "×".join("?" if size is None else str(size) for size in shape)
 
@@ -31,11 +35,17 @@ NETWORKS = {
     "paper": Column("paper", lambda paper: paper.split()[0].rstrip(","), text=True),
     "input_shape": Column("input", lambda shape: _shape(shape[:2])),
     "params_trainable": Column("parameters", "{:,}".format),
-    "params_published": Column("published", human),
+    "params_published": Column("publ.", human),
     "flops": Column("FLOPs", human),
-    "smallest_input": Column("least", lambda shape: _shape(shape[:2])),
+    "smallest_input": Column("min", lambda shape: _shape(shape[:2])),
 }
 """What people see of each network: its paper's first author, our trainable parameters, the smallest legal input."""
+
+NOTE = """
+parameters: ours, trainable. publ.: published, in the reading that a test
+recounts; some papers round it or give none: kerasnn zoo NAME says what is
+counted. min: the smallest legal input.
+"""
 
 LAYERS = {
     "name": Column("layer", text=True),
@@ -74,18 +84,35 @@ def main(arguments: list[str]) -> int:
     rows = [row(name, entry) for name, entry in chosen.items()]
     card = asked.network and asked.format == "table"
     print(_card(rows[0]) if card else render(asked.format, rows, NETWORKS), end="")
+    if asked.format == "table" and not card:
+        print(NOTE, end="")
     return 0
 
 
 def catalogue() -> Mapping[str, "Entry"]:
-    """The networks of the package, and those that plug-ins list in a module `catalogue` of theirs, by year."""
+    """The networks of the package, and those that plug-ins list in a module `catalogue` of theirs, by year.
+
+    A plug-in whose list cannot be read, or has a name that is taken, is left out with a warning.
+    """
     from kerasnn.models.catalogue import CATALOGUE
 
     entries = dict(CATALOGUE)
     for package in plugin_packages():
-        if find_spec(f"{package}.catalogue"):
-            entries |= import_module(f"{package}.catalogue").CATALOGUE
+        try:
+            listed = _listed(package)
+        except Exception as error:  # Whatever a stranger's module may raise.
+            log.warning("the catalogue of the plug-in %s cannot be read (%r): left out", package, error)
+            continue
+        taken = sorted(set(listed) & set(entries))
+        if taken:
+            log.warning("the catalogue of the plug-in %s is left out: there is a %s already", package, taken[0])
+        else:
+            entries |= listed
     return dict(sorted(entries.items(), key=lambda item: item[1].year))
+
+
+def _listed(package: str) -> dict[str, "Entry"]:
+    return import_module(f"{package}.catalogue").CATALOGUE if find_spec(f"{package}.catalogue") else {}
 
 
 def row(name: str, entry: "Entry") -> dict:

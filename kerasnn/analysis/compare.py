@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,11 +18,11 @@ METRICS = {
     "train_seconds": "cost/train_seconds",
     "examples_per_second": "train/examples_per_second",
 }
-"""Columns that are numbers, and the metric behind each."""
+"""Columns that are numbers, and the metric behind each; `train_seconds` includes a phase of pre-training."""
 
 LARGEST = 1e308  # MLflow's databases hold 1.8e308 for an infinity.
 
-COLUMNS = ("name", "model", "data", "seed", *METRICS, "status", "experiment", "started", "run_id")
+COLUMNS = ("name", "model", "data", "test_split", "seed", *METRICS, "status", "experiment", "started", "run_id")
 """Every column, in the order of csv and json."""
 
 DESCENDING = ("val_accuracy", "test_accuracy", "examples_per_second", "started")
@@ -127,12 +128,15 @@ def tabulate(runs: Sequence[dict]) -> list[dict]:
 
 def _row(run: dict) -> dict:
     numbers = {column: _number(run["metrics"].get(metric)) for column, metric in METRICS.items()}
+    if numbers["train_seconds"] is not None:
+        numbers["train_seconds"] += run["metrics"].get("cost/pretrain_seconds", 0)
     params = run["params"]
     seed = params.get("seed", "")
     facts = {
         "name": run["name"],
         "model": params.get("model"),
         "data": params.get("data"),
+        "test_split": run["tags"].get("hash.test", "")[:8] or None,
         "seed": int(seed) if seed.isdigit() else None,
         **numbers,
         "status": run["status"],
@@ -233,6 +237,15 @@ def _draw(rows: list[dict], path: Path, output) -> None:
     if not shown:
         print("no finished run with a test accuracy: no scatter drawn", file=output)
         return
+    splits = Counter(row["test_split"] for row in shown)
+    if len(splits) > 1:
+        (commonest, count), *_ = splits.most_common(1)
+        shown = [row for row in shown if row["test_split"] == commonest]
+        print(
+            f"{len(splits)} different test splits: their accuracies do not compare. The scatter has the {count} runs "
+            f"on {shown[0]['data']}; choose others with --where \"test_split == '…'\" (--format csv shows it)",
+            file=output,
+        )
     try:
         figures.save(accuracy_against(shown), path)
     except (OSError, ValueError) as error:  # matplotlib raises ValueError for a file type it does not know.

@@ -69,18 +69,20 @@ class SequenceEvaluation:
 
     Args:
         loss: mean over the positions that have a label.
+        cross_entropy: the same without label smoothing, in nats.
         accuracy: share of those positions whose label is predicted.
         positions: how many those are.
     """
 
     loss: float
+    cross_entropy: float
     accuracy: float
     positions: int
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): between how many equally likely words the network wavers, if the loss is cross-entropy."""
-        return float(np.exp(self.loss))
+        """exp(cross-entropy): between how many equally likely words the network wavers."""
+        return float(np.exp(self.cross_entropy))
 
 
 def evaluate_sequences(model: keras.Model, stream, loss: keras.losses.Loss) -> SequenceEvaluation:
@@ -91,12 +93,14 @@ def evaluate_sequences(model: keras.Model, stream, loss: keras.losses.Loss) -> S
         stream: batches of `(tokens, labels)`, labels `(batch, time)`.
         loss: of `(labels, logits)`, a mean over the labelled positions.
     """
-    total = right = positions = 0.0
+    total, plain, right, positions = 0.0, 0.0, 0, 0
     for tokens, labels in stream:
         labels = np.asarray(labels)
-        count = int((labels >= 0).sum())
+        counted = labels >= 0
         logits = model.predict_on_batch(tokens)
-        total += count * float(keras.ops.convert_to_numpy(loss(labels, logits)))
-        right += int((np.asarray(logits).argmax(axis=-1) == labels)[labels >= 0].sum())
-        positions += count
-    return SequenceEvaluation(total / positions, right / positions, int(positions))
+        total += counted.sum() * float(keras.ops.convert_to_numpy(loss(labels, logits)))
+        log_shares = keras.ops.convert_to_numpy(keras.ops.log_softmax(keras.ops.cast(logits, "float32")))
+        plain -= float(np.take_along_axis(log_shares, np.maximum(labels, 0)[..., None], axis=-1)[counted].sum())
+        right += int((log_shares.argmax(axis=-1) == labels)[counted].sum())
+        positions += int(counted.sum())
+    return SequenceEvaluation(total / positions, plain / positions, right / positions, positions)

@@ -16,6 +16,7 @@ from kerasnn.data.decode import load_examples
 from kerasnn.data.stream import batch_at
 
 SPECIMENS, TEXTS = 16, 4
+MOST_TOKENS = 256  # Each costs a pass over the whole window.
 TEMPERATURE = 0.8  # Of written texts: a little surer than the network is, as is usual.
 
 
@@ -82,7 +83,7 @@ def writing(model: keras.Model, bundle: Bundle, seed: int, folder: Path) -> Path
         return _write(folder / "samples.txt", lines)
     length = bundle.input_shape[0]
     prompts = bundle.test.tokens[:TEXTS, : max(1, length // 8)]
-    texts = generate(model, prompts, 4 * length, temperature=TEMPERATURE, seed=seed)
+    texts = generate(model, prompts, MOST_TOKENS, temperature=TEMPERATURE, seed=seed)
     return _write(folder / "samples.txt", [f"{decode(text)}\n{'-' * 72}" for text in texts])
 
 

@@ -35,6 +35,7 @@ from kerasnn.config.compose import (
 )
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
+from kerasnn.config.plugins import plugins
 from kerasnn.config.schema import Tracking
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError
@@ -213,7 +214,8 @@ def _train(composed: DictConfig) -> float:
     sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None
     tracker = open_tracker(config.tracking.backend, config.tracking.uri, folder)
     name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
-    tags = {**environment_tags(), "hash.config": config.digest}
+    installed = {f"plugin.{plugin.package}": plugin.distribution for plugin in plugins() if plugin.conf}
+    tags = {**environment_tags(), **installed, "hash.config": config.digest}
     tracker.start(name, config.tracking.experiment, tags, recorded, str(sweep) if sweep else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # A scheduler's stop ends in order, as Ctrl-C does.
     # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.

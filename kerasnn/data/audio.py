@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasnn.data.bundle import Source
 from kerasnn.data.examples import ArrayExamples
-from kerasnn.data.labels import check_classes, find_root, list_classes, match_names
+from kerasnn.data.labels import Listing, check_classes, find_root, list_classes, match_names
 from kerasnn.data.wav import read_wav
 from kerasnn.errors import DataError
 from kerasnn.ranges import Positive, PositiveFloat
@@ -48,14 +48,15 @@ def audio(
     Args:
         dir: the folder; a relative one is also looked for in `$KERASNN_DATA`.
         pattern: names the parts of a file's name without its ending, `{label}` among them, such as
-            `{label}_{speaker}_{index}`; a part may not hold what separates the parts. None takes sub-folders.
+            `{label}_{speaker}_{index}`; a name that can be read in several ways does not match. None takes sub-folders.
         sample_rate: Hz to which all is brought; frequencies up to half of it are seen.
         seconds: of sound that are used.
         mels: bands of frequency, the picture's height.
         frames: moments, the picture's width.
 
     Raises:
-        DataError: no folder, a pattern without `{label}`, no file that matches, or a class without a readable file.
+        DataError: no folder, a pattern without `{label}`, no file that matches, a class without a readable file, or
+            sounds too short for the frames.
 
     Example:
         >>> audio("recordings", pattern="{label}_{speaker}_{index}").train.images.shape
@@ -63,22 +64,37 @@ def audio(
     """
     root = find_root("audio", dir)
     listing = list_classes("audio", root) if pattern is None else match_names("audio", root, pattern, ".wav")
-    samples = round(seconds * sample_rate)
-    if samples < frames:
-        raise DataError(
-            f"data.seconds={seconds:g} at data.sample_rate={sample_rate} are {samples} samples, too few for "
-            f"data.frames={frames}: give more seconds, or fewer frames"
-        )
-    pictures, kept = _pictures(listing.rows, sample_rate, samples, mels, frames)
+    samples = _count_samples(seconds, sample_rate, frames)
+    pictures, kept = _pictures(listing, sample_rate, samples, mels, frames)
     check_classes("audio", "sound that can be read", listing, kept)
     splits = {split: _select(pictures, kept, split) for split in listing.splits}
     return Source("audio", class_names=listing.class_names, origin=str(root), **splits)
 
 
+def _count_samples(seconds: float, sample_rate: int, frames: int) -> int:
+    """Samples of a clip. Raises DataError where they are too few for the frames."""
+    samples = round(seconds * sample_rate)
+    reach = _windows(samples, sample_rate, frames)[2] // 2
+    if frames <= samples and reach < samples:  # A clip is mirrored at its ends, as far as a transform reaches.
+        return samples
+    least = max(_windows(0, sample_rate, frames)[2] // 2 + 1, frames)
+    remedies = []
+    if frames < 4:  # From four on, a window is half of the clip at most, so the next power of two is below the clip.
+        remedies.append("data.frames=4 or more")
+    if samples < least:
+        remedies.append(f"data.seconds={-(-least * 10_000 // sample_rate) / 10_000:g} or more")  # Rounded up.
+    cause = f"whose transforms reach over {reach} to each side" if reach >= samples else "of which each needs one"
+    raise DataError(
+        f"data.seconds={seconds:g} at data.sample_rate={sample_rate} are {samples} samples, too few for "
+        f"data.frames={frames}, {cause}: give {' and '.join(remedies)}"
+    )
+
+
 def _pictures(
-    rows: Sequence[tuple[str, Path, int]], sample_rate: int, samples: int, mels: int, frames: int
+    listing: Listing, sample_rate: int, samples: int, mels: int, frames: int
 ) -> tuple[np.ndarray, list[tuple[str, Path, int]]]:
     """uint8 `(files that can be read, mels, frames, 1)`, and their rows; the others are named in the log."""
+    rows = listing.rows
     spectrogram = partial(log_mel, sample_rate=sample_rate, mels=mels, frames=frames)
     pictures = np.empty((len(rows), mels, frames, 1), np.uint8)
     kept: list[tuple[str, Path, int]] = []
@@ -87,7 +103,7 @@ def _pictures(
         pictures[len(kept) : len(kept) + len(part)] = spectrogram(clips)[: len(part), ..., None]
         kept += part
     summary = "audio: %d sounds, %d of them resampled, %d cut, %d files skipped"
-    log.info(summary, len(kept), changed["resampled"], changed["cut"], len(rows) - len(kept))
+    log.info(summary, len(kept), changed["resampled"], changed["cut"], listing.strays + len(rows) - len(kept))
     return pictures[: len(kept)], kept
 
 
@@ -138,6 +154,14 @@ def resample(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return resample_poly(sound, wanted // common, rate // common).astype(np.float32)
 
 
+def _windows(samples: int, sample_rate: int, frames: int) -> tuple[int, int, int]:
+    """Samples from one window to the next, in a window, and in its transform."""
+    stride = samples // frames
+    window = max(round(WINDOW_SECONDS * sample_rate), 2 * stride)  # Windows overlap, so no sound falls between two.
+    # A power of two, twice the window at least: low bands are narrower than a window's own steps of frequency.
+    return stride, window, 2 ** (window - 1).bit_length() * 2
+
+
 def log_mel(clips: np.ndarray, sample_rate: int, mels: int, frames: int) -> np.ndarray:
     """Log-mel spectrograms, each clip against its own loudest.
 
@@ -153,10 +177,9 @@ def log_mel(clips: np.ndarray, sample_rate: int, mels: int, frames: int) -> np.n
     import keras
     import tensorflow as tf
 
-    stride = clips.shape[1] // frames
-    window = max(round(WINDOW_SECONDS * sample_rate), 2 * stride)  # Windows overlap, so no sound falls between two.
+    stride, window, length = _windows(clips.shape[1], sample_rate, frames)
     transform = keras.layers.MelSpectrogram(
-        fft_length=2 ** (window - 1).bit_length() * 2,  # Twice the window: low bands are narrower than its own steps.
+        fft_length=length,
         sequence_length=window,
         sequence_stride=stride,
         sampling_rate=sample_rate,

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 """Names that stand for a split, of folders (rather than for a class) and in tables."""
+
+FEW = 0.1  # The share of files that may fail to match a pattern before that is a warning.
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def list_classes(name: str, root: Path, splits: Mapping[str, str] = SPLITS) -> L
 def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
     """The files below `root` whose names match a pattern such as `{label}_{speaker}_{index}`, all of them in train.
 
-    A file that does not match is named in the log, and so is how many different values each part has.
+    A file that does not match is named in the log; so is how many did and did not, a warning where many did not, and
+    how many different values each part has.
 
     Args:
         name: the source's name, for messages.
@@ -85,34 +88,38 @@ def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
     Raises:
         DataError: a pattern that cannot be meant, no folder, or no file that matches.
     """
-    expression = compile_pattern(pattern)
+    read = compile_pattern(pattern)
     if not root.is_dir():
         raise DataError(f"{name}: data.dir={root} is a file: give the folder that holds the {ending} files")
     files = [path for path in files_below(root) if path.suffix.lower() == ending]
-    found = {path: expression.fullmatch(path.stem) for path in files}
-    for path in (path for path, match in found.items() if not match):
-        log.warning("%s: skipped %s: its name does not match data.pattern=%s", name, path, pattern)
-    parts = {path: match.groupdict() for path, match in found.items() if match}
+    found = {path: read(path.stem) for path in files}
+    for path in (path for path, part in found.items() if not part):
+        log.warning("%s: skipped %s: its name fits data.pattern=%s in no way, or in several", name, path, pattern)
+    parts = {path: part for path, part in found.items() if part}
     if not parts:
         raise DataError(f"{name}: of the {len(files)} {ending} files in {root} none matches data.pattern={pattern}")
-    kinds = ", ".join(f"{len({part[key] for part in parts.values()})} of {key}" for key in expression.groupindex)
-    log.info("%s: %d of %d files match data.pattern=%s: %s", name, len(parts), len(files), pattern, kinds)
+    kinds = ", ".join(f"{len({part[key] for part in parts.values()})} of {key}" for key in next(iter(parts.values())))
+    strays = len(files) - len(parts)
+    summary = "%s: %d of %d files match data.pattern=%s, %d left out: %s"
+    level = logging.WARNING if strays > FEW * len(files) else logging.INFO
+    log.log(level, summary, name, len(parts), len(files), pattern, strays, kinds)
     names = sort_names(part["label"] for part in parts.values())
     rows = [("train", path, names.index(part["label"])) for path, part in parts.items()]
-    return Listing(names, ("train",), rows, len(files) - len(parts))
+    return Listing(names, ("train",), rows, strays)
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern of file names as a regular expression with a group for each part.
+def compile_pattern(pattern: str) -> Callable[[str], dict[str, str] | None]:
+    """What reads a name by a pattern: its parts, of one character or more, or None.
 
-    A part may not hold the characters that stand between parts, so there is one way to read a name, or none.
+    A name that could be read in several ways is not guessed at: it gives None, as one that cannot be read at all.
 
     Raises:
         DataError: it cannot be read, has no `{label}`, a part twice, or nothing between two parts.
 
     Example:
-        >>> compile_pattern("{label}_{speaker}").fullmatch("7_theo").groupdict()
-        {'label': '7', 'speaker': 'theo'}
+        >>> compile_pattern("{label}_nohash_{index}")("left_hand_nohash_0")
+        {'label': 'left_hand', 'index': '0'}
+        >>> compile_pattern("{label}_{speaker}")("left_hand_theo")      # left, or left_hand?
     """
     example = "write it like '{label}_{speaker}_{index}'"
     try:
@@ -128,9 +135,17 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise DataError(f"data.pattern={pattern} has a part twice: {example}")
     if any(not literal for literal, _, _ in pieces[1:]):
         raise DataError(f"data.pattern={pattern} has nothing between two parts: {example}")
-    between = re.escape("".join(sorted({letter for literal, _, _ in pieces for letter in literal})))
-    part = f"[^{between}]+" if between else ".+"
-    return re.compile("".join(re.escape(literal) + (f"(?P<{key}>{part})" if key else "") for literal, key, _ in pieces))
+    # With each part in turn as short as can be, and as long: where both agree, there is nothing in between.
+    shortest, longest = (
+        re.compile("".join(re.escape(literal) + (f"(?P<{key}>{part})" if key else "") for literal, key, _ in pieces))
+        for part in ("(?s:.+?)", "(?s:.+)")
+    )
+
+    def read(name: str) -> dict[str, str] | None:
+        first, last = shortest.fullmatch(name), longest.fullmatch(name)
+        return first.groupdict() if first and first.groups() == last.groups() else None
+
+    return read
 
 
 def check_classes(name: str, what: str, listing: Listing, kept: Iterable[tuple[str, Path, int]]) -> None:

@@ -13,7 +13,8 @@ paper, kernels that end a branch start smaller by √(2 · depth).
 
 Deviations: attention is dense, where GPT-3 alternates it with a banded sparse one, which has the same weights. Two rows
 of table 2.1 do not multiply out: 24 heads of 128 for a width of 2,048 (1.3B), 40 heads of 128 for one of 5,140 (13B).
-Heads of 128 are kept, and width = heads · 128 as in the other rows: 16 heads, and a width of 5,120.
+In the other rows the heads, of 64, 80, 96 or 128, share the width without a rest. So that they do here too, heads of
+128 are kept, with 16 of them in the one row and a width of 5,120 in the other.
 
 Count, in the table below: all weights at the row's length, with 50,257 words (`gpt`: 65 characters), added up by hand.
 The GPT-2 paper prints 117M, 345M, 762M and 1542M, which its authors mended. Layer names are keras-hub's.

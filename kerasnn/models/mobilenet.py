@@ -7,8 +7,10 @@ one: the halvings bring it to one place. The small stem, for pictures such as CI
 convolution and in the stage of 24 filters: three halvings instead of five.
 
 Deviations: the last layer is dense on the averaged features, where the table has a 1×1 convolution: the same sum.
-Dropout of 0.2 is the authors' code's and torchvision's; the paper does not mention any. Kernels start with He's
-variance by fan-out, as torchvision's do. Keras' published models pad strided windows by a layer, which comes to "same".
+Dropout of 0.2 is the authors' code's and torchvision's; the paper does not mention any. Keras' published models pad
+strided windows by a layer, which comes to "same". Kernels start small, as Keras draws them by default: Adam at 3e-4
+hardly moves those of He's variance by fan-out, torchvision's choice. Seen with 1,280 digits, twelve epochs, one seed,
+alpha 0.35: 0.38 of unseen digits right with these, 0.62 with Keras', 0.63 with the authors' deviation of 0.09.
 
 Count: 3,504,872 trainable weights at alpha 1, 224×224×3 and 1,000 classes. Layer names are those of Keras' published
 weights: `Conv1`, `bn_Conv1`, `expanded_conv_depthwise`, `block_1_expand`, `Conv_1`, `predictions`.
@@ -18,7 +20,7 @@ from functools import partial
 from typing import Literal
 
 import keras
-from keras import initializers, layers
+from keras import layers
 
 from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
@@ -38,6 +40,7 @@ STAGES = (
 SMALLEST = {"imagenet": 32, "small": 8}
 LARGE = 64  # From this side on, `auto` means the ImageNet stem, which leaves 2×2 places to the last stage.
 
+_conv = partial(layers.Conv2D, padding="same", use_bias=False)
 _norm = partial(layers.BatchNormalization, momentum=0.9, epsilon=1e-3)
 _relu6 = partial(layers.ReLU, 6.0)
 
@@ -96,6 +99,16 @@ def mobilenet_v2(
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name="mobilenet_v2")
 
 
+def block_filters(alpha: float) -> tuple[int, ...]:
+    """Filters that each block of table 2 ends in at width `alpha`.
+
+    Example:
+        >>> block_filters(0.35)
+        (8, 8, 8, 16, 16, 16, 24, 24, 24, 24, 32, 32, 32, 56, 56, 56, 112)
+    """
+    return tuple(_filters(filters, alpha) for _, filters, depth, _ in STAGES for _ in range(depth))
+
+
 def _inverted_residual(x, expansion: int, filters: int, strides: int, number: int, drop_rate: float):
     """Widen, look at each map by itself, narrow without a rectifier; added to the input where the shapes are equal."""
     name = f"block_{number}" if number else "expanded_conv"
@@ -104,14 +117,7 @@ def _inverted_residual(x, expansion: int, filters: int, strides: int, number: in
     if expansion > 1:
         y = _conv(expansion * channels, 1, name=f"{name}_expand")(y)
         y = _relu6(name=f"{name}_expand_relu")(_norm(name=f"{name}_expand_BN")(y))
-    y = layers.DepthwiseConv2D(
-        3,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=_he_fan_out(),
-        name=f"{name}_depthwise",
-    )(y)
+    y = layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False, name=f"{name}_depthwise")(y)
     y = _relu6(name=f"{name}_depthwise_relu")(_norm(name=f"{name}_depthwise_BN")(y))
     y = _conv(filters, 1, name=f"{name}_project")(y)
     y = _norm(name=f"{name}_project_BN")(y)
@@ -121,26 +127,6 @@ def _inverted_residual(x, expansion: int, filters: int, strides: int, number: in
             y = layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_stochastic_depth")(y)
         y = layers.Add(name=f"{name}_add")([x, y])
     return y
-
-
-def _conv(filters: int, kernel_size: int, strides: int = 1, *, name: str) -> keras.Layer:
-    return layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=_he_fan_out(),
-        name=name,
-    )
-
-
-def _he_fan_out() -> initializers.Initializer:
-    """Made anew for each layer, since one object draws the same numbers every time.
-
-    By fan-out, which for a depthwise kernel is its window; its fan-in would count maps that it does not see.
-    """
-    return initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
 
 
 def _filters(filters: int, alpha: float) -> int:

@@ -222,14 +222,14 @@ class Recorder:
         from mlflow.entities import Dataset, DatasetInput, InputTag
         from mlflow.types.schema import Schema, TensorSpec
 
-        images = Schema([TensorSpec(np.dtype("float32"), (-1, *event["input_shape"]))])
-        labels = Schema([TensorSpec(np.dtype("int32"), (-1,))])
+        inputs = Schema([TensorSpec(np.dtype(event["input_dtype"]), (-1, *event["input_shape"]))])
+        labels = Schema([TensorSpec(np.dtype("int32"), (-1, *event["label_shape"]))])
         dataset = Dataset(
             name=event["name"],
             digest=event["digest"][:DIGEST_LENGTH],
             source_type="code",
             source=json.dumps({"origin": event["source"]}),
-            schema=json.dumps(TensorDatasetSchema(images, labels).to_dict()),
+            schema=json.dumps(TensorDatasetSchema(inputs, labels).to_dict()),
             profile=json.dumps({"num_rows": event["examples"], "num_classes": event["num_classes"]}),
         )
         tags = [InputTag("mlflow.data.context", event["context"])]
@@ -270,7 +270,7 @@ class Recorder:
             source_run_id=self.run_id,
             tags={SPOOL_TAG: mark},
             params=self._client.get_run(self.run_id).data.params,
-            model_type="classifier",
+            model_type="classifier" if event["metadata"].get("class_names") else "sequence-model",
         )
 
     def _package(self, folder: Path, logged, event: dict) -> None:

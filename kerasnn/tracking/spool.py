@@ -122,7 +122,9 @@ class SpoolTracker(Tracker):
         """Appends the file's name; the file itself is copied soon after and must stay."""
         self._append("artifact", path=self._relative(path), folder=folder)
 
-    def dataset(self, name, context, digest, source, examples, input_shape, num_classes):
+    def dataset(
+        self, name, context, digest, source, examples, input_shape, num_classes, input_dtype="float32", label_shape=()
+    ):
         """Appends the facts of one split."""
         self._append(
             "dataset",
@@ -133,6 +135,8 @@ class SpoolTracker(Tracker):
             examples=int(examples),
             input_shape=[int(size) for size in input_shape],
             num_classes=int(num_classes),
+            input_dtype=input_dtype,
+            label_shape=[int(size) for size in label_shape],
         )
 
     def model(self, path, input_example, output_example, metadata=None):

@@ -60,6 +60,8 @@ class Tracker(ABC):
         examples: int,
         input_shape: Sequence[int],
         num_classes: int,
+        input_dtype: str = "float32",
+        label_shape: Sequence[int] = (),
     ) -> None:
         """Says which examples were used, and for what.
 
@@ -69,8 +71,10 @@ class Tracker(ABC):
             digest: the content hash of this split.
             source: where the set comes from.
             examples: how many there are in this split.
-            input_shape: `(height, width, channels)` as the model sees them.
+            input_shape: of one example as the model sees it, such as `(height, width, channels)`.
             num_classes: how many classes there are.
+            input_dtype: "float32" for pictures, "int32" for tokens.
+            label_shape: of one example's labels; `()` is one class.
         """
 
     @abstractmethod
@@ -110,7 +114,9 @@ class NoTracker(Tracker):
     def artifact(self, path, folder=""):
         """Does nothing."""
 
-    def dataset(self, name, context, digest, source, examples, input_shape, num_classes):
+    def dataset(
+        self, name, context, digest, source, examples, input_shape, num_classes, input_dtype="float32", label_shape=()
+    ):
         """Does nothing."""
 
     def model(self, path, input_example, output_example, metadata=None):
@@ -165,7 +171,9 @@ class MemoryTracker(Tracker):
         """Appends `(path, folder)` to `artifacts`."""
         self.artifacts.append((Path(path), folder))
 
-    def dataset(self, name, context, digest, source, examples, input_shape, num_classes):
+    def dataset(
+        self, name, context, digest, source, examples, input_shape, num_classes, input_dtype="float32", label_shape=()
+    ):
         """Appends a dictionary of the arguments to `datasets`."""
         self.datasets.append(
             {
@@ -176,6 +184,8 @@ class MemoryTracker(Tracker):
                 "examples": examples,
                 "input_shape": tuple(input_shape),
                 "num_classes": num_classes,
+                "input_dtype": input_dtype,
+                "label_shape": tuple(label_shape),
             }
         )
 

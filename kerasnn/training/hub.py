@@ -1,4 +1,7 @@
-"""Weights that keras-hub publishes, in networks of this package."""
+"""Weights that keras-hub publishes, in networks of this package: a function for programs of your own.
+
+No command calls it, and `model.weights=` does not reach it: import it. It needs keras-hub, the package's extra `hub`.
+"""
 
 import keras
 
@@ -8,13 +11,14 @@ UNUSED = {"pooled_dense"}  # What fills gaps reads no pooled features.
 
 
 def from_hub(backbone: keras.Model, ours: keras.Model) -> list[str]:
-    """Copies the weights of a keras-hub backbone into our network of the same family.
+    """Copies the weights of a keras-hub backbone into our network of the same family; a library function, no command.
 
     Layers meet by name. A table of positions may be longer than ours, which takes its first rows.
 
     Args:
-        backbone: such as `keras_hub.models.GPT2Backbone.from_preset("gpt2_base_en")`.
-        ours: such as `gpt("gpt2", (64,), 50_257)`; its weights are overwritten.
+        backbone: BERT's or GPT-2's. With published weights: `keras_hub.models.GPT2Backbone.from_preset("gpt2_base_en")`
+            (a download) for `gpt("gpt2", (64,), 50_257)`; the published BERTs have `separator_id=102`.
+        ours: of the same sizes and words; its weights are overwritten.
 
     Returns:
         Names of our layers that the backbone has no weights for, such as `predictions`: they keep their own.
@@ -23,7 +27,12 @@ def from_hub(backbone: keras.Model, ours: keras.Model) -> list[str]:
         ModelError: the two are not the same network, or not of the same size; nothing was copied then.
 
     Example:
-        >>> from_hub(keras_hub.models.BertBackbone.from_preset("bert_tiny_en_uncased"), bert("bert", (128,), 30_522))
+        >>> import keras_hub
+        >>> from kerasnn.models.bert import bert
+        >>> sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 128, "intermediate_dim": 512}
+        >>> backbone = keras_hub.models.BertBackbone(vocabulary_size=30_522, **sizes)      # or .from_preset(...)
+        >>> network = bert("bert", (128,), 30_522, separator_id=102)
+        >>> from_hub(backbone, network)      # then network.compile(...), network.fit(...)
         ['predictions']
     """
     theirs = {layer.name: layer for layer in backbone.layers if layer.weights}

@@ -20,7 +20,8 @@ class CrossEntropy(keras.losses.Loss):
         label_smoothing: the share s that is moved; 0 is plain cross-entropy.
 
     Labels: integers `(batch, ...)`, or shares `(batch, ..., classes)` that sum to 1. Logits: `(batch, ..., classes)`.
-    Where each position of a sequence has a label, -1 stands for none: the mean is over the positions that have one.
+    Where each position of a sequence has a label, -1 stands for none: the mean is over the positions that have one, of
+    the part of a batch that a replica sees; parts with fewer labels then weigh as much as others.
 
     Example:
         >>> CrossEntropy()([0], [[0.0, 0.0]])      # log 2 = 0.693

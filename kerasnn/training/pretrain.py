@@ -76,7 +76,7 @@ def contrastive_divergence(
 
     Raises:
         ConfigError: the model has no layer `rbm1`.
-        TrainingError: the loss became NaN.
+        TrainingError: the loss is no number any more.
         DataError: there are fewer pictures than `batch_size`, or one cannot be read.
 
     Example:
@@ -269,7 +269,7 @@ class Record(keras.callbacks.Callback):
         gap: gives the free-energy gap.
 
     Raises:
-        TrainingError: the loss became NaN.
+        TrainingError: the loss is no number any more.
     """
 
     def __init__(self, name: str, tracker: Tracker, epochs: int, gap: Callable[[], float]):

@@ -20,7 +20,7 @@ from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, readin
 from kerasnn.errors import ConfigError, DataError, KerasnnError, ModelError
 from kerasnn.models import heads
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import distribute, finetune, phases, sources
+from kerasnn.training import compatibility, distribute, finetune, phases, sources
 from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
 from kerasnn.training.distribute import Devices
 from kerasnn.training.ema import MovingAverage
@@ -87,12 +87,13 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
     tracker.artifact(folder / "config.yaml")
     job = build(config)
     _describe(job, tracker, folder, result)
-    pretrained = _pretrain(job, tracker, result)
+    _pretrain(job, tracker, result)
     seen = _fit(job, tracker, folder, result)
-    result.history |= pretrained
     best = keras.saving.load_model(seen.best, compile=False)
     _test(job, best, tracker, folder, result)
     _keep_model(job, best, seen.best, tracker)
+    if job.bundle.test.labels.ndim > 1:  # Last, since a network that writes does so one token at a time.
+        _show(specimens.writing(best, job.bundle, config.seed, folder), tracker)
 
 
 def build(config: RunConfig) -> Job:
@@ -105,6 +106,7 @@ def build(config: RunConfig) -> Job:
     if not isinstance(source, Source):  # As a plug-in's may be.
         raise DataError(f"{_returned(config.data, source)}: a data source must return a kerasnn.data.bundle.Source")
     bundle = make_bundle(source, **config.bundle)
+    compatibility.check_choices(config, bundle)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():
         model = config.model(
@@ -112,7 +114,7 @@ def build(config: RunConfig) -> Job:
         )
         if not isinstance(model, keras.Model):
             raise ModelError(f"{_returned(config.model, model)}: a model's builder must return a keras.Model")
-        _check_answers(heads.main_network(model), bundle)
+        compatibility.check_model(heads.main_network(model), bundle)
         bundle, fresh = _start(config, model, bundle) if config.weights else (bundle, frozenset())
         distribute.synchronise_batch_norm(model, devices)
     policy = make_policy(config.augment, bundle, config.trainer.epochs)
@@ -141,19 +143,6 @@ def _start(config: RunConfig, model: keras.Model, bundle: Bundle) -> tuple[Bundl
     return bundle, frozenset((*report.skipped, *report.missing))
 
 
-def _check_answers(model: keras.Model, bundle: Bundle) -> None:
-    """A network of numbers would take tokens for amounts, and one answer per example cannot be held to many labels."""
-    takes = "tokens" if keras.backend.is_int_dtype(model.inputs[0].dtype) else "pictures"
-    if takes != bundle.kind:
-        raise ModelError(f"{model.name} takes {takes}, but data={bundle.name} gives {bundle.kind}")
-    wanted = (*bundle.train.labels.shape[1:], bundle.num_classes)
-    if model.output_shape[1:] != wanted:
-        raise ModelError(
-            f"{model.name} answers {model.output_shape[1:]} to each example, but data={bundle.name} needs {wanted}: "
-            "choose another model.head or model.architecture, or other data"
-        )
-
-
 def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     """All that is known before the first step: costs, split hashes, the inputs as the network will see them."""
     counted = cost.count(job.network)
@@ -178,9 +167,14 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
             len(examples),
             bundle.input_shape,
             bundle.num_classes,
+            "int32" if bundle.kind == "tokens" else "float32",
+            examples.labels.shape[1:],
         )
     (folder / "model_summary.txt").write_text(cost.layer_text(job.network), encoding="utf-8")
     tracker.artifact(folder / "model_summary.txt")
+    if job.bundle.tokenizer:
+        (folder / "tokenizer.json").write_text(job.bundle.tokenizer.to_json(), encoding="utf-8")
+        tracker.artifact(folder / "tokenizer.json")
     batch = job.config.trainer.batch_size
     _show(specimens.inputs(job.bundle, job.policy, job.config.seed, batch, folder), tracker)
     log.info(
@@ -190,17 +184,16 @@ def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
     )  # fmt: skip
 
 
-def _pretrain(job: Job, tracker: Tracker, result: Result) -> dict[str, list[float]]:
-    """A phase before `fit` that needs no labels, where the model has one; returns what it tracked, by epoch."""
+def _pretrain(job: Job, tracker: Tracker, result: Result) -> None:
+    """A phase before `fit` that needs no labels, where the model has one; what it tracks joins the history."""
     config = job.config
     if config.pretrain is None:
-        return {}
+        return
     begun = time.perf_counter()
-    history = config.pretrain(
+    result.history |= config.pretrain(
         model=job.model, bundle=job.bundle, tracker=tracker, seed=config.seed, batch_size=config.trainer.batch_size
     )
     _say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
-    return history
 
 
 def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
@@ -222,7 +215,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
         raise
     finally:
         progress.close()
-        result.history = record.history
+        result.history |= record.history
         _say({"cost/train_seconds": time.perf_counter() - begun}, tracker, result)
         if checkpoints.best_epoch:
             best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": checkpoints.best_accuracy}
@@ -260,8 +253,6 @@ def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: 
         _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
         if seen.accuracy < 1:
             _show(specimens.mistakes(bundle, seen, folder), tracker)
-    else:
-        _show(specimens.writing(model, bundle, job.config.seed, folder), tracker)
 
 
 def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:

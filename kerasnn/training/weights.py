@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from keras import layers
 
 from kerasnn.data.bundle import Bundle
 from kerasnn.errors import DataError, ModelError
+from kerasnn.models.mobilenet import block_filters
 
 Channels = tuple[float, float, float]
 
@@ -65,6 +67,10 @@ REFERENCES = {
     },
     "convnext_tiny": Reference("ConvNeXtTiny", "torch", classifier="convnext_tiny_head_dense"),
 }
+
+ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # Widths of MobileNetV2 that are published.
+
+UNREADABLE = (ValueError, OSError, KeyError)  # What Keras raises for a file of another network, or a damaged one.
 
 
 @dataclass(frozen=True)
@@ -120,11 +126,14 @@ def imagenet_weights(model: keras.Model, variant: str, source: str = "imagenet")
             its classifier.
 
     Raises:
-        ModelError: there are no published weights for it, or the pictures are not in colour.
+        ModelError: there are no published weights for it, or for its width and blocks, or the pictures are not in
+            colour.
         DataError: the file cannot be had, or is that of another network.
     """
     reference = _reference(variant)
     _check_channels(variant, source, model.input_shape[-1])
+    if reference.application == "MobileNetV2":
+        _check_blocks(model, source)
     theirs = _download(variant, reference, model) if source == "imagenet" else _read(variant, reference, model, source)
     return transfer(theirs, model, reference)
 
@@ -224,13 +233,34 @@ def _check_channels(variant: str, source: str, channels: int) -> None:
         )
 
 
+def _check_blocks(model: keras.Model, source: str) -> None:
+    """MobileNetV2 numbers its blocks through, so one more or fewer would give each that follows another's weights."""
+    filters = tuple(layer.filters for layer in model.layers if layer.name.endswith("_project"))
+    published = {alpha: block_filters(alpha) for alpha in ALPHAS}
+    if filters in published.values():
+        return
+    if len(filters) != len(published[1.0]):
+        raise ModelError(
+            f"model.weights={source}: the published mobilenet_v2 has {len(published[1.0])} blocks, this one "
+            f"{len(filters)}: leave model.depths=null, or model.weights=null"
+        )
+    raise ModelError(
+        f"model.weights={source}: mobilenet_v2 is published with model.depths=null and model.alpha="
+        f"{', '.join(map(str, ALPHAS))}; the filters of the blocks here (in the last {filters[-1]}, as of alpha "
+        f"{filters[-1] / 320:g}) are of none of these: choose one, or model.weights=null"
+    )
+
+
 def _download(variant: str, reference: Reference, model: keras.Model) -> keras.Model:
     # VGG's dense layers fit pictures of its own size alone, and are nine tenths of its file.
     flat = any(isinstance(layer, layers.Flatten) for layer in model.layers)
     top = not flat or tuple(model.input_shape[1:3]) == (reference.size, reference.size)
     try:
         return _build(reference, model, top, "imagenet")
-    except Exception as error:  # Keras raises a plain one where it cannot download.
+    except Exception as error:
+        # Keras raises a plain one where it cannot download; the others are a line that broke, or a damaged file.
+        if type(error) is not Exception and not isinstance(error, (HTTPException, *UNREADABLE)):
+            raise
         reason = str(error).strip().split("\n")[0]
         address = re.search(r"https?://\S+?(?=[\s:]|$)", reason)
         name = address[0].rpartition("/")[2] if address else "FILE.h5"
@@ -255,7 +285,7 @@ def _read(variant: str, reference: Reference, model: keras.Model, source: str) -
         try:
             theirs.load_weights(path)
             return theirs
-        except (ValueError, OSError, KeyError) as error:
+        except UNREADABLE as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
     raise DataError(
         f"model.weights={source} does not hold the weights of {variant} ({reason}): give imagenet, or {kind}"

@@ -62,6 +62,11 @@ def test_compare_sorts_the_best_accuracy_first_and_costs_ascending(recorded, cap
     assert names(capsys.readouterr().out) == ["lenet5", "vgg11", "alexnet", "vgg16"]
 
 
+def test_compare_adds_the_seconds_of_pretraining(monkeypatch):
+    (row,) = compare.tabulate([run("dbn", 0.9, metrics={"cost/train_seconds": 10.0, "cost/pretrain_seconds": 25.0})])
+    assert row["train_seconds"] == 35
+
+
 def test_compare_json_and_csv_carry_exact_numbers_under_machine_names(recorded, capsys):
     compare.main(["--format", "json"])
     row = json.loads(capsys.readouterr().out)[0]
@@ -211,3 +216,16 @@ def test_tabulate_turns_what_is_no_number_into_nothing():
 )
 def test_human_numbers_have_about_three_figures(number, text):
     assert tables.human(number) == text
+
+
+def test_compare_says_that_different_test_splits_do_not_compare(recorded, capsys, monkeypatch):
+    splits = {"a": "1111", "b": "1111", "c": "2222"}
+    runs = [run(name, 0.5, tags={"hash.test": split * 16}) for name, split in splits.items()]
+    monkeypatch.setattr(compare, "_read", lambda uri, experiment: runs)
+    compare.main([])
+    assert (
+        "2 different test splits: their accuracies do not compare. The scatter has the 2 runs"
+        in capsys.readouterr().out
+    )
+    compare.main(["--where", "test_split == '11111111'"])
+    assert "different test splits" not in capsys.readouterr().out

@@ -28,3 +28,10 @@ def test_evaluate_sequences_counts_every_label_once_whatever_the_batches():
         seen = evaluate_sequences(model_of_a_table(), batches, CrossEntropy())
         assert seen.positions == 6
         assert_allclose([seen.loss, seen.accuracy, seen.perplexity], [loss, 4 / 6, np.exp(loss)], rtol=1e-6)
+
+
+def test_perplexity_is_of_the_plain_cross_entropy_whatever_the_loss():
+    batch = [(np.array([[1, 1, 1]], "int32"), np.array([[0, 0, 0]], "int32"))]  # Shares of 1/2: between two words.
+    seen = evaluate_sequences(model_of_a_table(), batch, CrossEntropy(label_smoothing=0.3))
+    assert seen.loss > np.log(2)
+    assert_allclose(seen.perplexity, 2.0, rtol=1e-6)

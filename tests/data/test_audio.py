@@ -1,6 +1,8 @@
 """Recordings as pictures: what a .wav file may hold, how sound becomes brightness, where labels come from."""
 
+import itertools
 import logging
+import re
 import struct
 import wave
 from pathlib import Path
@@ -9,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasnn.data.audio import audio, log_mel, resample
+from kerasnn.data.audio import _count_samples, audio, log_mel, resample
 from kerasnn.data.bundle import make_bundle
 from kerasnn.data.labels import compile_pattern
 from kerasnn.data.wav import read_wav
@@ -184,6 +186,17 @@ def test_resample_keeps_the_tone_and_drops_what_is_too_high():
 # Folders and names.
 
 
+def readings(name: str, literals: list[str]) -> list[tuple[str, ...]]:
+    """Every way to fill the gaps between the literals with one character or more, tried one by one."""
+    first, *others = literals
+    rest = name.removeprefix(first)
+    if not name.startswith(first):
+        return []
+    if not others:
+        return [] if rest else [()]
+    return [(rest[:end], *more) for end in range(1, len(rest) + 1) for more in readings(rest[end:], others)]
+
+
 def test_audio_of_a_folder_per_class_is_a_set_of_pictures(tmp_path, caplog):
     caplog.set_level(logging.INFO, "kerasnn")
     bundle = make_bundle(audio(str(make_folder(tmp_path))))
@@ -259,12 +272,44 @@ def test_audio_reads_labels_from_names(tmp_path, caplog):
     source = audio(str(tmp_path), pattern="{label}_{speaker}_{index}")
     assert source.class_names == ("9", "10")
     assert source.train.labels.tolist() == [1, 1, 1, 0, 0, 0]
-    assert f"skipped {tmp_path / 'take two.wav'}: its name does not match data.pattern=" in caplog.text
+    assert f"skipped {tmp_path / 'take two.wav'}: its name fits data.pattern=" in caplog.text
     assert (
-        "6 of 7 files match data.pattern={label}_{speaker}_{index}: 2 of label, 2 of speaker, 3 of index" in caplog.text
+        "6 of 7 files match data.pattern={label}_{speaker}_{index}, 1 left out: 2 of label, 2 of speaker, 3 of index"
+        in caplog.text
     )
+    assert "audio: 6 sounds, 0 of them resampled, 0 cut, 1 files skipped" in caplog.text
     with pytest.raises(DataError, match=r"of the 7 \.wav files in .* none matches data\.pattern=\{label\}-\{take\}"):
         audio(str(tmp_path), pattern="{label}-{take}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "classes"),
+    [
+        # Both hold a letter of "nohash".
+        ("{label}_nohash_{index}", ("five_nohash_1", "yes_nohash_0", "five_nohash_0"), ("five", "yes")),
+        # A letter of "speaker" is in the first alone.
+        ("speaker{speaker}_{label}", ("speaker3_seven", "speaker3_two"), ("seven", "two")),
+    ],
+)
+def test_audio_keeps_classes_whose_names_share_letters_with_the_pattern(tmp_path, pattern, names, classes):
+    for name in names:
+        save(tmp_path / f"{name}.wav")
+    source = audio(str(tmp_path), pattern=pattern)
+    assert source.class_names == classes
+    assert len(source.train) == len(names)
+
+
+@pytest.mark.parametrize(("strays", "level"), [(1, logging.INFO), (2, logging.WARNING)])
+def test_audio_warns_where_many_names_do_not_match(tmp_path, caplog, strays, level):
+    caplog.set_level(logging.INFO, "kerasnn")
+    # Of ten files one may be a stray: a tenth.
+    for i in range(10):
+        save(tmp_path / (f"take two_{i}_of_it.wav" if i < strays else f"a_{i}.wav"))
+    audio(str(tmp_path), pattern="{label}_{index}")
+    [summary] = [record for record in caplog.records if "files match" in record.getMessage()]
+    told = f"audio: {10 - strays} of 10 files match data.pattern={{label}}_{{index}}, {strays} left out: 1 of label, "
+    assert summary.getMessage().startswith(told)
+    assert summary.levelno == level
 
 
 @pytest.mark.parametrize(
@@ -277,11 +322,32 @@ def test_audio_reads_labels_from_names(tmp_path, caplog):
         ("take.{label}(x)", "take-7(x)", None),
         ("{label}", "any name_at-all", {"label": "any name_at-all"}),
         ("[{label}]^{x}", "[a b]^c", {"label": "a b", "x": "c"}),
+        ("{label}_nohash_{index}", "yes_nohash_0", {"label": "yes", "index": "0"}),
+        ("{label}_nohash_{index}", "left_hand_nohash_0", {"label": "left_hand", "index": "0"}),
+        ("speaker{speaker}_{label}", "speaker3_seven", {"speaker": "3", "label": "seven"}),
+        ("speaker{speaker}_{label}", "speaker3_left_hand", None),
+        ("{label}x{index}", "box3", {"label": "bo", "index": "3"}),
+        ("{label}x{index}", "taxbox3", None),  # ta and box3, or taxbo and 3.
+        ("{label}__{index}", "a___1", None),  # a and _1, or a_ and 1.
+        ("{label}_{index}", "_1", None),  # A part holds something.
     ],
 )
 def test_pattern_reads_a_name_in_one_way_or_not_at_all(pattern, name, parts):
-    found = compile_pattern(pattern).fullmatch(name)
-    assert (found and found.groupdict()) == parts
+    assert compile_pattern(pattern)(name) == parts
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{label}_{x}", "{label}a{x}", "{label}_a{x}_", "{label}aa{x}_{y}", "a{label}_{x}a{y}"]
+)
+def test_pattern_reads_exactly_the_names_with_one_reading(pattern):
+    read, literals, counts = compile_pattern(pattern), re.split(r"{\w+}", pattern), set()
+    for letters in itertools.chain.from_iterable(itertools.product("a_b", repeat=length) for length in range(8)):
+        name = "".join(letters)
+        ways = readings(name, literals)
+        found = read(name)
+        assert (found and tuple(found.values())) == (ways[0] if len(ways) == 1 else None)
+        counts.add(min(len(ways), 2))
+    assert counts == {0, 1, 2}  # Names without a reading, with one, and with more were among them.
 
 
 @pytest.mark.parametrize(
@@ -302,9 +368,56 @@ def test_pattern_that_cannot_be_meant_is_told_in_one_line(pattern, message):
     assert "\n" not in str(caught.value)
 
 
-def test_audio_needs_more_samples_than_frames(tmp_path):
-    with pytest.raises(DataError, match=r"data\.seconds=0\.005 at data\.sample_rate=8000 are 40 samples, too few for"):
-        audio(str(make_folder(tmp_path, count=1)), seconds=0.005)
+@pytest.mark.parametrize(
+    ("options", "message", "allowed"),
+    [
+        # 32 ms at 8 kHz are windows of 256 samples, which take a transform of 512: 257 samples, 0.032125 s, rounded up.
+        (
+            {"seconds": 0.005},
+            r"data\.seconds=0\.005 at data\.sample_rate=8000 are 40 samples, too few for data\.frames=64, whose "
+            r"transforms reach over 256 to each side: give data\.seconds=0\.0322 or more$",
+            {"seconds": 0.0322},
+        ),
+        (
+            {"seconds": 0.03},
+            r"are 240 samples, .* reach over 256 to each side: give data\.seconds=0\.0322 or more$",
+            {"seconds": 0.0322},
+        ),
+        # 2 · 8,000 samples in a window, 2 · 4,000, 2 · 2,666: the next powers of two are 16,384 and twice 8,192.
+        ({"frames": 1}, r"frames=1, .* over 16384 to each side: give data\.frames=4 or more$", {"frames": 4}),
+        ({"frames": 2}, r"frames=2, .* over 8192 to each side: give data\.frames=4 or more$", {"frames": 4}),
+        ({"frames": 3}, r"frames=3, .* over 8192 to each side: give data\.frames=4 or more$", {"frames": 4}),
+        (
+            {"frames": 2, "seconds": 0.03},
+            r"give data\.frames=4 or more and data\.seconds=0\.0322 or more$",
+            {"frames": 4, "seconds": 0.0322},
+        ),
+        # 400 samples are enough for a window, and not for 500 frames: 500 / 8,000 = 0.0625 s.
+        (
+            {"frames": 500, "seconds": 0.05},
+            r"are 400 samples, too few for data\.frames=500, of which each needs one: "
+            r"give data\.seconds=0\.0625 or more$",
+            {"frames": 500, "seconds": 0.0625},
+        ),
+    ],
+)
+def test_audio_too_short_for_its_frames_says_what_is_allowed(tmp_path, options, message, allowed):
+    folder = str(make_folder(tmp_path, count=1))
+    with pytest.raises(DataError, match=message) as caught:
+        audio(folder, **options)
+    assert "\n" not in str(caught.value)
+    assert audio(folder, **allowed).train.images.shape[2] == allowed.get("frames", 64)
+
+
+def test_audio_of_four_frames_or_more_needs_one_window_alone():
+    # 32 ms at 1 kHz are 32 samples, a power of two, so 33 are enough, or as many as there are frames.
+    for frames in range(4, 60):
+        for samples in range(10, 300):
+            if samples >= max(33, frames):
+                assert _count_samples(samples / 1_000, 1_000, frames) == samples
+            else:
+                with pytest.raises(DataError, match=f"give data.seconds={max(33, frames) / 1_000:g} or more$"):
+                    _count_samples(samples / 1_000, 1_000, frames)
 
 
 def test_real_spoken_digits(shared_data):

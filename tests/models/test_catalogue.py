@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
-from checks import check_model, count
+from checks import check_model, count, draw
 
 from kerasnn.config.signature import signature
 from kerasnn.config.strict import START
 from kerasnn.errors import ModelError
 from kerasnn.models.catalogue import CATALOGUE
 from kerasnn.models.heads import main_network
+from kerasnn.training.losses import CrossEntropy
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 
@@ -70,3 +72,20 @@ def test_model_file_builds_the_network_of_its_name(name):
     assert model.name == name
     assert f"{CATALOGUE[name].params_published:,}" in text  # The header quotes the count.
     assert len(text.splitlines()) <= 8
+
+
+FAMILIES = {entry.builder: name for name, entry in reversed(CATALOGUE.items())}  # The first row of each.
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_family_learns_a_batch_by_heart(name):
+    """Thirty steps over the same eight examples: a family whose gradients go astray stays where it began."""
+    model = CATALOGUE[name].build_toy(num_classes=3)
+    network = main_network(model)
+    shape, answer = (8, *network.input_shape[1:]), network.output_shape[1:]
+    tokens = keras.backend.is_int_dtype(network.inputs[0].dtype)
+    inputs = np.random.default_rng(1).integers(1, 8, shape, dtype="int32") if tokens else draw(shape)
+    labels = np.random.default_rng(2).integers(0, answer[-1], (8, *answer[:-1]))
+    model.compile(keras.optimizers.Adam(0.01), CrossEntropy(), jit_compile=False)
+    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(30)]
+    assert min(losses[-5:]) < 0.7 * losses[0]

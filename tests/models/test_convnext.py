@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import draw
+from checks import check_model, draw
 
 from kerasnn.analysis.cost import count
 from kerasnn.errors import ModelError
@@ -71,6 +71,11 @@ def test_convnext_starts_as_if_it_had_no_blocks():
     block = model.get_layer("convnext_tiny_stage_2_block_1_pointwise_conv_2")
     block.set_weights([weight + 1 for weight in block.get_weights()])
     assert np.array_equal(model(pictures), before)
+
+
+def test_convnext_trains_every_weight_once_its_branches_are_heard(tmp_path):
+    model = convnext("convnext_tiny", (16, 16, 3), 3, layer_scale=1.0, **TOY)
+    check_model(model, (3,), path=tmp_path / "model.keras", may_stay={})
 
 
 def test_convnext_dropping_a_branch_is_all_or_nothing():

@@ -35,6 +35,13 @@ def test_gpt_counts_add_up(variant):
     assert width % num_heads == 0
 
 
+def test_gpt3_heads_are_the_papers_but_in_two_rows():
+    sizes = {variant: row[1] // row[2] for variant, row in GPT.items() if variant.startswith("gpt3")}
+    # Table 2.1, by row.
+    assert list(sizes.values()) == [64, 64, 96, 128, 80, 128, 128, 128]
+    assert [GPT[variant][1:3] for variant in ("gpt3_1_3b", "gpt3_13b")] == [(2048, 16), (5120, 40)]
+
+
 @pytest.mark.parametrize(
     ("variant", "said"),
     [

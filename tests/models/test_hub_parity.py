@@ -1,5 +1,6 @@
 """Equal weights, equal answers: BERT, GPT-2 and the memory of a decoder against keras-hub's, at toy size."""
 
+import doctest
 import warnings
 
 import keras
@@ -12,6 +13,7 @@ from kerasnn.errors import ModelError
 from kerasnn.layers.transformer_block import TransformerBlock
 from kerasnn.models.bert import bert
 from kerasnn.models.gpt import gpt
+from kerasnn.training import hub as training_hub
 from kerasnn.training.hub import from_hub
 
 with warnings.catch_warnings():
@@ -39,6 +41,15 @@ def bert_backbone():
 @pytest.fixture
 def gpt_backbone():
     return with_random_weights(hub.models.GPT2Backbone(**TINY, max_sequence_length=10))
+
+
+def test_from_hub_does_what_its_docstring_shows():
+    assert "no command" in from_hub.__doc__
+    [example] = [test for test in doctest.DocTestFinder().find(training_hub) if test.examples]
+    told = []
+    failed, tried = doctest.DocTestRunner(verbose=False).run(example, out=told.append)
+    assert tried >= 5
+    assert not failed, "".join(told)
 
 
 def inputs_of_bert():

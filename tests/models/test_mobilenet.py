@@ -90,21 +90,6 @@ def test_mobilenet_v2_block_with_a_silent_branch_is_the_identity():
     assert_allclose(after, before, atol=1e-6)
 
 
-def test_mobilenet_v2_kernels_start_apart():
-    # Equal shapes must not get equal numbers, or blocks would start as copies of each other.
-    model = mobilenet_v2((8, 8, 3), 3, alpha=0.1)
-    kernels = [model.get_layer(f"block_{number}_depthwise").kernel.numpy() for number in (8, 9)]
-    assert kernels[0].shape == kernels[1].shape
-    assert not np.array_equal(*kernels)
-
-
-def test_mobilenet_v2_depthwise_kernels_have_the_variance_of_their_window():
-    # Nine inputs each: variance 2 / 9, whatever the number of maps.
-    kernel = mobilenet_v2((32, 32, 3), 10).get_layer("block_14_depthwise").kernel.numpy()
-    assert kernel.shape == (3, 3, 960, 1)
-    assert_allclose(kernel.var(), 2 / 9, rtol=0.05)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_mobilenet_v2_takes_small_pictures_without_options(channels, without_weights):
     model = mobilenet_v2((32, 32, channels), 10)

@@ -6,6 +6,7 @@ import pytest
 
 from kerasnn.errors import ModelError
 from kerasnn.models.alexnet import alexnet
+from kerasnn.models.catalogue import CATALOGUE
 from kerasnn.models.lenet import C3, lenet5, lenet5_1998
 from kerasnn.models.mlp import mlp
 from kerasnn.models.perceptron import perceptron
@@ -79,12 +80,11 @@ def test_vgg_unknown_variant_is_named_with_the_nearest():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    "build",
-    [perceptron, mlp, lenet5, lenet5_1998, alexnet, *(lambda variant=v, **kw: vgg(variant, **kw) for v in VGG)],
-)
-def test_every_network_takes_small_pictures_without_options(build, channels):
-    assert build(input_shape=(32, 32, channels), num_classes=10).output_shape == (None, 10)
+@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if len(entry.input_shape) == 3])
+def test_every_network_takes_small_pictures_without_options(name, channels):
+    row = {key: value for key, value in CATALOGUE[name].options.items() if key == "variant"}
+    model = CATALOGUE[name].builder(input_shape=(32, 32, channels), num_classes=10, **row)
+    assert (model.name, model.output_shape) == (name, (None, 10))
 
 
 @pytest.mark.parametrize(

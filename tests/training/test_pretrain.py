@@ -148,7 +148,7 @@ def test_machines_learn_digits():
     for number in (1, 2):
         errors = history[f"pretrain/rbm{number}/reconstruction_error"]
         assert sorted(errors, reverse=True) == errors
-    # To answer the mean picture each time would leave the pixels' variance, 0.0735: this is what biases alone can learn.
+    # The mean picture as an answer to each would leave the pixels' variance, 0.0735: biases alone can learn as much.
     variance = np.var(small_digits().train.images / 255, axis=0).mean()
     assert history["pretrain/rbm1/reconstruction_error"][-1] < variance * 2 / 3
 

@@ -1,5 +1,7 @@
 """Published weights: what moves, what is folded, what is told, and every way in which they cannot be had."""
 
+import http.client
+import re
 import urllib.error
 
 import keras
@@ -184,6 +186,73 @@ def test_imagenet_weights_of_vgg_take_the_large_file_only_where_its_dense_layers
 def test_imagenet_weights_that_cannot_fit_are_an_error_that_helps(build, variant, message):
     with pytest.raises(ModelError, match=message):
         imagenet_weights(build(), variant)
+
+
+@pytest.mark.parametrize("source", ["imagenet", "official.h5"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        # 320 · 0.4 = 128 filters.
+        (
+            {"alpha": 0.4},
+            r"mobilenet_v2 is published with model.depths=null and model.alpha=0.35, 0.5, 0.75, 1.0, 1.3, 1.4; the "
+            r"filters of the blocks here \(in the last 128, as of alpha 0.4\) are of none of these: choose one, or "
+            r"model.weights=null$",
+        ),
+        # 320 · 0.74 = 236.8 is rounded to 240, as with 0.75, but 24 · 0.74 = 17.8 to 16, where 0.75 has 24.
+        ({"alpha": 0.74}, r"\(in the last 240, as of alpha 0.75\) are of none of these: choose one, or"),
+        (
+            {"alpha": 0.35, "depths": (1,) * 7},
+            "the published mobilenet_v2 has 17 blocks, this one 7: leave model.depths=null, or model.weights=null",
+        ),
+        ({"alpha": 0.35, "depths": (1, 2, 3, 4, 3, 4, 1)}, "has 17 blocks, this one 18: leave model.depths=null"),
+        # As many blocks, but the tenth is of the next stage: its weights would be those of another place.
+        ({"alpha": 0.35, "depths": (1, 2, 3, 3, 4, 3, 1)}, r"\(in the last 112, as of alpha 0.35\) are of none of"),
+    ],
+)
+def test_imagenet_weights_of_other_blocks_are_refused_before_anything_is_read(
+    tmp_path, monkeypatch, source, options, message
+):
+    def read(*_):
+        raise AssertionError("a file was looked for")
+
+    monkeypatch.setattr(weights, "_build", read)
+    (tmp_path / "official.h5").write_bytes(weights.HDF5)
+    with keras.StatelessScope(initialize_variables=False):
+        ours = mobilenet_v2((32, 32, 3), 5, **options)
+    given = source if source == "imagenet" else str(tmp_path / source)
+    with pytest.raises(ModelError, match=message) as caught:
+        imagenet_weights(ours, "mobilenet_v2", given)
+    assert str(caught.value).startswith(f"model.weights={given}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_mobilenets_widths_are_those_that_keras_publishes(monkeypatch):
+    # Any other is refused by Keras itself, with the list in its message.
+    with pytest.raises(ValueError, match="alpha must be one of") as caught:
+        keras.applications.MobileNetV2(alpha=0.4)
+    told = str(caught.value).partition("Received")[0]
+    assert [float(number) for number in re.findall(r"\d\.\d+", told)] == list(weights.ALPHAS)
+
+
+def test_imagenet_weights_hide_no_mistake_behind_a_download(monkeypatch):
+    def build(*_):
+        raise TypeError("a mistake of our own")
+
+    monkeypatch.setattr(weights, "_build", build)
+    with pytest.raises(TypeError, match="a mistake of our own"):
+        imagenet_weights(tiny_mobilenet(), "mobilenet_v2")
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), http.client.IncompleteRead(b""), ValueError("a hash")])
+def test_imagenet_weights_tell_of_a_line_that_breaks(monkeypatch, error):
+    def build(*_):
+        raise error
+
+    monkeypatch.setattr(weights, "_build", build)
+    with pytest.raises(DataError, match="the ImageNet weights of mobilenet_v2 cannot be had: ") as caught:
+        imagenet_weights(tiny_mobilenet(), "mobilenet_v2")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

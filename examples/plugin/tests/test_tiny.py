@@ -9,6 +9,7 @@ from kerasnn.errors import ModelError
 
 from kerasnn_tiny.catalogue import CATALOGUE
 from kerasnn_tiny.data.checkerboards import checkerboards
+from kerasnn_tiny.layers.mix_patches import MixPatches
 from kerasnn_tiny.models.mixer import MIXER, Variant, mixer
 
 
@@ -44,9 +45,22 @@ def test_network_takes_a_step_and_reloads(name, tmp_path):
 
 def test_mixer_sees_every_patch_and_every_channel():
     model = mixer("tiny_mixer", (16, 16, 3), 2, depth=1, width=8)
-    shapes = {name: model.get_layer(name).output.shape[1:] for name in ("stem", "patches", "block1_turn", "pool")}
+    shapes = {name: model.get_layer(name).output.shape[1:] for name in ("stem", "patches", "block1_patches", "pool")}
     # 16 / 4 = 4 patches along a side, 16 in all.
-    assert shapes == {"stem": (4, 4, 8), "patches": (16, 8), "block1_turn": (8, 16), "pool": (8,)}
+    assert shapes == {"stem": (4, 4, 8), "patches": (16, 8), "block1_patches": (16, 8), "pool": (8,)}
+
+
+def test_patches_are_mixed_in_each_channel_by_itself():
+    layer = MixPatches(5)
+    inputs = np.random.default_rng(0).normal(size=(1, 4, 3)).astype("float32")
+    before = layer(inputs).numpy()
+    assert before.shape == layer.compute_output_shape(inputs.shape) == inputs.shape
+    # Four patches to five units and back, for three channels: twice 3·4·5, counted as kerasnn counts two Dense layers.
+    assert layer.macs(inputs.shape, inputs.shape) == 120
+    inputs[0, 0, 1] += 1  # One patch, one channel.
+    changed = layer(inputs).numpy() != before
+    assert changed[0, :, 1].all()
+    assert not changed[0, :, [0, 2]].any()
 
 
 def test_picture_must_be_made_of_whole_patches():

@@ -21,6 +21,8 @@ from kerasnn.errors import ModelError, unknown
 from kerasnn.models import heads, inputs
 from kerasnn.ranges import Even, Fraction, Positive
 
+from kerasnn_tiny.layers.mix_patches import MixPatches
+
 Variant = Literal["tiny_mixer", "mixer_s16"]
 
 # variant: side of a patch, blocks, channels, count
@@ -73,9 +75,7 @@ def mixer(
 
 def _block(x, width: int, dropout: float, name: str):
     """Mixes each channel over the patches, then each patch over the channels; both are added to what came in."""
-    y = layers.Permute((2, 1), name=f"{name}_turn")(_norm(name=f"{name}_norm1")(x))  # (B, width, patches)
-    y = _mlp(y, width // 2, dropout, name=f"{name}_patches")
-    y = layers.Permute((2, 1), name=f"{name}_return")(y)  # (B, patches, width)
+    y = MixPatches(width // 2, dropout, name=f"{name}_patches")(_norm(name=f"{name}_norm1")(x))
     x = layers.Add(name=f"{name}_add1")([x, y])
     y = _mlp(_norm(name=f"{name}_norm2")(x), 4 * width, dropout, name=f"{name}_channels")
     return layers.Add(name=f"{name}_add2")([x, y])
