@@ -31,7 +31,7 @@ def source():
     return Source("timed", train, names, test, validation)
 
 
-def clock():
+def clock(**at_hand):
     from clock import Clock  # Which imports Keras: not before kerasnn does.
 
     return Clock(report)

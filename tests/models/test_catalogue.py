@@ -1,5 +1,6 @@
 """Every network of the catalogue: recounted at its published size, trained and reloaded at its toy size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -79,13 +80,17 @@ FAMILIES = {entry.builder: name for name, entry in reversed(CATALOGUE.items())} 
 
 @pytest.mark.parametrize("name", FAMILIES.values())
 def test_family_learns_a_batch_by_heart(name):
-    """Thirty steps over the same eight examples: a family whose gradients go astray stays where it began."""
-    model = CATALOGUE[name].build_toy(num_classes=3)
+    """Eighty steps over the same eight examples: a family whose gradients go astray stays where it began."""
+    entry = CATALOGUE[name]
+    sides = [max(side, 8) for side in entry.smallest[:-1]] if name in PICTURES else entry.smallest[:-1]
+    model = replace(entry, smallest=(*sides, entry.smallest[-1])).build_toy(num_classes=3)
     network = main_network(model)
     shape, answer = (8, *network.input_shape[1:]), network.output_shape[1:]
     tokens = keras.backend.is_int_dtype(network.inputs[0].dtype)
     inputs = np.random.default_rng(1).integers(1, 8, shape, dtype="int32") if tokens else draw(shape)
     labels = np.random.default_rng(2).integers(0, answer[-1], (8, *answer[:-1]))
-    model.compile(keras.optimizers.Adam(0.01), CrossEntropy(), jit_compile=False)
-    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(30)]
-    assert min(losses[-5:]) < 0.7 * losses[0]
+    model.compile(keras.optimizers.Adam(0.02), CrossEntropy(), jit_compile=False)
+    for _ in range(80):
+        model.train_on_batch(inputs, labels)
+    # Guessing costs the log of the number of answers.
+    assert float(model.test_on_batch(inputs, labels)) < 0.7 * np.log(answer[-1])

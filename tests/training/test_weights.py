@@ -227,7 +227,7 @@ def test_imagenet_weights_of_other_blocks_are_refused_before_anything_is_read(
     assert "\n" not in str(caught.value)
 
 
-def test_mobilenets_widths_are_those_that_keras_publishes(monkeypatch):
+def test_mobilenets_widths_are_those_that_keras_publishes():
     # Any other is refused by Keras itself, with the list in its message.
     with pytest.raises(ValueError, match="alpha must be one of") as caught:
         keras.applications.MobileNetV2(alpha=0.4)
