@@ -18,8 +18,9 @@ def check_command(command):
     """Raises unless the command exists and each cell of its sweep composes."""
     name, words = cli._split(shlex.split(command)[3:])
     assert name in cli.COMMANDS
-    # A run of the reader's own, which a test cannot have.
-    overrides = [word for word in words if "=" in word and not word.startswith("-") and word != "from=RUN_ID"]
+    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    # A run of the reader's own, which a test cannot have: other weights stand for it.
+    overrides = ["model.weights=imagenet" if word == "from=RUN_ID" else word for word in overrides]
     if name == "train":
         for cell in _cells(overrides) if "-m" in words else [overrides]:
             check(cell)
