@@ -41,5 +41,6 @@ class Clock(keras.callbacks.Callback):
         self.report.write_text(json.dumps(facts), encoding="utf-8")
 
     def _now(self) -> float:
-        int(self.model.optimizer.iterations)  # Waits until the device has done the step.
+        # Waits until the device has done the step; of several replicas the first, which the others have met by then.
+        tf.convert_to_tensor(self.model.optimizer.iterations.value).numpy()
         return time.time()

@@ -14,6 +14,7 @@ COMMANDS = {
     "zoo": "kerasnn.zoo",
     "preview": "kerasnn.preview",
     "lr_find": "kerasnn.lr_find",
+    "doctor": "kerasnn.doctor",
 }
 """Each module has `main(arguments) -> exit code` and is imported only when it is called."""
 

@@ -83,7 +83,10 @@ def _config(overrides: list[str], further: str | None) -> "RunConfig":
     for override in parse_overrides(overrides):
         if override.is_sweep_override():
             raise ConfigError(f"'{override.input_line}' gives several values: a range test takes one, or key=[a,b]")
-    return check([*overrides, *search_path_override(further)])
+    config = check([*overrides, *search_path_override(further)])
+    if config.strategy.name == "multi_worker":
+        raise ConfigError("lr_find is for one machine: choose strategy=mirrored, which has all its devices")
+    return config
 
 
 def _answer(found: "RangeTest", config: "RunConfig", steps: int) -> str:
@@ -91,7 +94,8 @@ def _answer(found: "RangeTest", config: "RunConfig", steps: int) -> str:
     names = " ".join(f"{group}={config.choices[group]}" for group in ("model", "data", "optimizer"))
     ended = f"{len(found.rates)} of {steps} steps, rates {found.rates[0]:.1e} to {found.rates[-1]:.1e}"
     lowest = f"the loss fell most steeply there, from {found.smooth[0]:.3g} to {found.smooth.min():.3g}"
-    return f"{names}: {ended}\n  optimizer.learning_rate={found.suggestion:g}  {lowest}, lowest at {found.lowest:.1e}"
+    rate = found.suggestion / config.trainer.rate_factor  # A training multiplies it again.
+    return f"{names}: {ended}\n  optimizer.learning_rate={rate:g}  {lowest}, lowest at {found.lowest:.1e}"
 
 
 def _keep(found: "RangeTest", path: Path) -> None:

@@ -1,6 +1,7 @@
 """Who may import what, read from the sources with `ast`: the rooms of the package, and one direction between them."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,14 @@ ALLOWED = {
     "hydra": ("cli.py", "config/"),
     "omegaconf": ("cli.py", "config/"),
     "mlflow": ("tracking/mlflow.py",),
-    "tensorflow": ("data/", "augment/", "training/distribute.py", "training/lean_import.py", "analysis/cost.py"),
+    "tensorflow": (
+        "data/",
+        "augment/",
+        "training/devices.py",
+        "training/distribute.py",
+        "training/lean_import.py",
+        "analysis/cost.py",
+    ),
     "keras_cv": ("augment/", "layers/"),
 }
 # Packages that are imported inside functions only: they are slow to load, or not always needed.
@@ -97,9 +105,20 @@ def test_model_family_never_imports_another(file):
     assert {".".join(name.split(".")[:3]) for name in others} <= known
 
 
-def test_distribution_strategies_are_named_in_one_file():
+def test_distribution_strategies_are_named_where_devices_are_opened_and_shared():
     users = [file for file in FILES if "tf.distribute" in (PACKAGE / file).read_text(encoding="utf-8")]
-    assert users == ["training/distribute.py"]
+    assert users == ["training/devices.py", "training/distribute.py"]
+
+
+def test_launcher_is_light_and_beside_the_config_alone_knows_hydra():
+    # Hydra imports every file below hydra_plugins whenever it starts, before --help is answered.
+    plugin = sorted((PACKAGE.parent / "hydra_plugins").rglob("*.py"))
+    assert plugin
+    for path in plugin:
+        file = os.path.relpath(path, PACKAGE)
+        at_top = {name.split(".")[0] for name, top in imports(file) if top}
+        assert not at_top & HEAVY, f"{file} must stay light"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
 
 
 @pytest.mark.parametrize("file", FILES)

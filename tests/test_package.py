@@ -25,6 +25,7 @@ def test_wheel_carries_every_config(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     on_disk = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert {f"kerasnn/{name}" for name in on_disk} <= packed
+    assert "hydra_plugins/kerasnn_launcher/launcher.py" in packed
     assert not any(name.startswith(("tests/", "runs/", "benchmarks/")) for name in packed)
 
 

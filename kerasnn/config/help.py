@@ -17,7 +17,8 @@ EXAMPLES = """\
   python -m kerasnn -m model=mlp,lenet5 seed=0,1  a sweep: every combination
   python -m kerasnn compare --sort test_accuracy  the runs side by side
   python -m kerasnn ui                            the runs in MLflow's UI
-  python -m kerasnn zoo                           every network, recounted"""
+  python -m kerasnn zoo                           every network, recounted
+  python -m kerasnn doctor                        why is there no GPU?"""
 
 OPTIONS = """\
   -m, --multirun      run every combination of comma-separated values
@@ -34,7 +35,7 @@ def help_text() -> str:
         [
             "kerasnn compares neural-network architectures honestly.",
             "usage: python -m kerasnn [train] [group=choice ...] [key=value ...]\n"
-            "       python -m kerasnn compare | ui | zoo | preview | lr_find [--help]",
+            "       python -m kerasnn compare | ui | zoo | preview | lr_find | doctor [-h]",
             "Groups and choices:\n" + "\n".join(_row(group, " ".join(names)) for group, names in choices.items()),
             *_plugins(),
             "Keys, with their defaults (--cfg job shows all):\n" + "\n".join(map(_keys, _sections())),

@@ -2,12 +2,15 @@
 
 import gc
 import logging
+import math
 import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
@@ -36,10 +39,12 @@ from kerasnn.config.compose import (
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
 from kerasnn.config.plugins import plugins
-from kerasnn.config.schema import Tracking
+from kerasnn.config.resume import resumed
+from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.store import resolve_uri
+from kerasnn.training.cluster import Cluster, open_cluster
 from kerasnn.training.lean_import import import_keras
 
 if TYPE_CHECKING:
@@ -57,11 +62,14 @@ def main(arguments: list[str]) -> int:
     if asked.shell_completion or asked.hydra_help or asked.info:
         _hydra(arguments, [], _train)
         return 0
+    arguments = [word for word in arguments if word not in asked.overrides]
+    asked.overrides = resumed(asked.overrides, asked.multirun, search_path_override(asked.config_dir))
     words = _words(asked)
     cells = _cells(asked, words)
     configs = [check(cell) for cell in cells]
     for config in configs:
         resolve_uri(config.tracking.uri)
+        _check_cluster(config, asked.multirun)
         for callback in config.callbacks.values():
             callback.check_installed()
     if asked.cfg == "job" and not asked.package:
@@ -136,10 +144,33 @@ def _launch(arguments: list[str], asked: Namespace, words: list[str], cell: list
     try:
         if asked.multirun and not asked.cfg:
             return _sweep(flags, overrides, Path(compose_plain(cell).hydra.sweep.dir).absolute(), config.tracking)
-        _hydra(flags, overrides, _train)
+        with _place(open_cluster(config.strategy, os.environ)) as place:
+            _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
     return 0
+
+
+def _check_cluster(config: RunConfig, several: bool) -> None:
+    cluster = open_cluster(config.strategy, os.environ)
+    if cluster and several:
+        raise ConfigError(
+            "strategy=multi_worker cannot sweep with -m: a process meets its workers once; start each run"
+        )
+    if cluster and config.pretrain:
+        raise ConfigError("model.pretrain is for one machine: set model.pretrain=null, or choose strategy=mirrored")
+    if cluster:
+        check_shares(config.trainer.batch_size, len(cluster.workers) * (config.strategy.devices or 1))
+
+
+@contextmanager
+def _place(cluster: Cluster | None) -> Iterator[list[str]]:
+    """The overrides of a run's folder: of several workers only the chief keeps one."""
+    if cluster is None or cluster.chief:
+        yield []
+        return
+    with TemporaryDirectory(prefix="kerasnn_worker_") as folder:
+        yield [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
 
 
 def _flags(arguments: list[str], asked: Namespace) -> list[str]:
@@ -204,15 +235,18 @@ def _train(composed: DictConfig) -> float:
     """Hydra's task: one run; returns what a search maximises, the best validation accuracy."""
     from kerasnn.tracking.environment import environment_tags
     from kerasnn.tracking.spool import open_tracker
-    from kerasnn.tracking.sweep import child_name
+    from kerasnn.tracking.sweep import SWEEP_FOLDER, child_name
 
     hydra_config = HydraConfig.get()
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
     recorded = params(config, searched)
     folder = Path(hydra_config.runtime.output_dir)
-    sweep = Path(hydra_config.sweep.dir).absolute() if hydra_config.mode is RunMode.MULTIRUN else None
-    tracker = open_tracker(config.tracking.backend, config.tracking.uri, folder)
+    swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
+    sweep = Path(swept).absolute() if swept else None
+    cluster = open_cluster(config.strategy, os.environ)
+    chief = cluster is None or cluster.chief
+    tracker = open_tracker(config.tracking.backend if chief else "none", config.tracking.uri, folder)
     name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
     installed = {f"plugin.{plugin.package}": plugin.distribution for plugin in plugins() if plugin.conf}
     tags = {**environment_tags(), **installed, "hash.config": config.digest}
@@ -227,6 +261,8 @@ def _train(composed: DictConfig) -> float:
     except KeyboardInterrupt:
         print(f"{config.name}: stopped; what was reached is in {os.path.relpath(folder)}")
         raise
+    if not chief:  # Nothing searches over its runs, and its best epoch may be one that only the chief has kept.
+        return math.nan
     print(_closing_lines(result, folder))
     return result.metrics["best/val_accuracy"]
 
@@ -239,7 +275,7 @@ def params(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:
         "trainer.batch_size": config.trainer.batch_size,
         "optimizer.learning_rate": config.optimizer.arguments["learning_rate"],
     }
-    hidden = {"name", "tracking.uri", "tracking.experiment"}
+    hidden = {"name", "resume", "tracking.uri", "tracking.experiment"}
     changed = {key: value for key, value in changed_values(config, searched).items() if key not in hidden}
     return {**config.choices, **asked_for, **changed}
 

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from kerasnn.errors import ConfigError
-from kerasnn.ranges import Count, Fraction, Positive, Range, Seed
+from kerasnn.ranges import Count, Fraction, Positive, PositiveFloat, Range, Seed
+
+Port = Annotated[int, Range(low=1, below=2**16)]
+"""A port of TCP."""
 
 Share = Annotated[float, Range(above=0, high=1)]
 """A part of something that stays: 0 < x <= 1."""
@@ -19,6 +22,9 @@ class Trainer:
         epochs: passes over the training split.
         batch_size: examples per step, over all devices together.
         steps_per_epoch: a limit on the steps of an epoch; None takes every full batch.
+        learning_rate_scaling: what a larger batch does to `optimizer.learning_rate`: `linear` multiplies it by
+            batch_size / base_batch_size, Goyal 2017; `sqrt` by the root of that, Krizhevsky 2014; `none` leaves it.
+        base_batch_size: the batch that the learning rate was found for.
         loss: `cross_entropy`, or Rosenblatt's `perceptron` rule as a loss.
         label_smoothing: share of each label spread over all classes, Szegedy 2016; for `cross_entropy`.
         jit: compile the step with XLA. `auto`: on with one GPU, off on a CPU and with several devices.
@@ -29,11 +35,19 @@ class Trainer:
     epochs: Positive = 20
     batch_size: Positive = 128
     steps_per_epoch: Positive | None = None
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = "none"
+    base_batch_size: Positive = 128
     loss: Literal["cross_entropy", "perceptron"] = "cross_entropy"
     label_smoothing: Fraction = 0.0
     jit: Literal["auto", True, False] = "auto"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     deterministic: bool = False
+
+    @property
+    def rate_factor(self) -> float:
+        """What the learning rate is multiplied by for this batch."""
+        power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[self.learning_rate_scaling]
+        return (self.batch_size / self.base_batch_size) ** power
 
 
 @dataclass(frozen=True)
@@ -66,10 +80,38 @@ class Finetune:
 
 @dataclass(frozen=True)
 class Strategy:
-    """On what to train. `devices`: how many; None takes all GPUs, or one CPU."""
+    """On what to train.
 
-    name: Literal["auto", "single", "mirrored"] = "auto"
+    Args:
+        name: `single` is one device, `mirrored` a replica per device of this machine, `multi_worker` a replica per
+            device of several machines, `tpu` the cores of a TPU; `auto` is single or mirrored, as `devices` has it.
+        kind: `GPU` insists on GPUs, `CPU` leaves those that there are alone, `auto` takes GPUs where there are any.
+        devices: how many, on each machine; null takes all GPUs, or one CPU.
+        synchronise_batch_norm: statistics of the whole batch. Without it each replica has those of its own share, and
+            results depend on the number of replicas; the statistics that are kept are those of the first one.
+        communication: how gradients are added up: `nccl` between GPUs; `hierarchical_copy` between devices of one
+            machine; `ring` between machines. `auto` is NCCL where there are several GPUs, otherwise what fits.
+        workers: of `multi_worker`, as `host:port`; null takes them from TF_CONFIG or from Slurm.
+        index: which of the workers this process is, from 0.
+        port: of Slurm's first task on each node; null derives one from the job's number.
+        timeout_seconds: how long to wait for a worker that does not appear, or does not answer any more.
+        tpu: address of a TPU, as `grpc://host:port`; null is the one of this machine.
+    """
+
+    name: Literal["auto", "single", "mirrored", "multi_worker", "tpu"] = "auto"
+    kind: Literal["auto", "GPU", "CPU"] = "auto"
     devices: Positive | None = None
+    synchronise_batch_norm: bool = True
+    communication: Literal["auto", "nccl", "hierarchical_copy", "ring"] = "auto"
+    workers: Sequence[str] | None = None
+    index: Count | None = None
+    port: Port | None = None
+    timeout_seconds: PositiveFloat = 60.0
+    tpu: str | None = None
+
+
+PLACES = ("workers", "index", "port", "timeout_seconds", "tpu")
+"""Keys of `strategy` that say where a training runs, and change nothing that it computes."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +125,18 @@ class Tracking:
 
 @dataclass(frozen=True)
 class General:
-    """The keys outside any section. `name`: of the run; None takes the model's."""
+    """The keys outside any section.
+
+    Args:
+        seed: of everything that is drawn.
+        name: of the run; None takes the model's.
+        resume: the run to go on with: its id, name or folder; `auto` is the newest that was cut off with this very
+            config, or a new one where there is none.
+    """
 
     seed: Seed = 0
     name: str | None = None
+    resume: str | None = None
 
 
 FIXED = {"trainer": Trainer, "strategy": Strategy, "tracking": Tracking}
@@ -105,6 +155,28 @@ NAMED = ("augment", "callbacks")
 """Sections that are a mapping of names to recipes, in order."""
 
 
+COMMUNICATIONS = {
+    "auto": ("auto", "nccl", "hierarchical_copy"),
+    "mirrored": ("auto", "nccl", "hierarchical_copy"),
+    "multi_worker": ("auto", "nccl", "ring"),
+}
+"""The ways in which the replicas of a strategy can add up their gradients; a strategy that is not here has but one."""
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """Values that are legal each and mean nothing together.
+
+    Raises:
+        ConfigError: a way of communication that the strategy does not have, or an address of no TPU's.
+    """
+    ways = COMMUNICATIONS.get(strategy.name, ("auto",))
+    if strategy.communication not in ways:
+        received = f"strategy.communication={strategy.communication}"
+        raise ConfigError(f"{received} is not for strategy={strategy.name}: known: {', '.join(ways)}")
+    if strategy.tpu is not None and strategy.name != "tpu":
+        raise ConfigError(f"strategy.tpu={strategy.tpu} needs strategy=tpu: choose it")
+
+
 def check_shares(batch_size: int, devices: int) -> None:
     """Every device must get the same share of a batch.
 
@@ -112,10 +184,9 @@ def check_shares(batch_size: int, devices: int) -> None:
         ConfigError: the global batch cannot be divided; the message offers the nearest that can.
     """
     if batch_size % devices:
-        below = max(batch_size // devices, 1) * devices
-        raise ConfigError(
-            f"trainer.batch_size={batch_size} cannot be shared by {devices} devices: take {below} or {below + devices}"
-        )
+        below = batch_size // devices * devices
+        sizes = f"{below} or {below + devices}" if below else devices
+        raise ConfigError(f"trainer.batch_size={batch_size} cannot be shared by {devices} devices: take {sizes}")
 
 
 def defaults() -> dict:

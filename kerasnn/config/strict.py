@@ -44,12 +44,14 @@ HOLD_OUT = "kerasnn.data.bundle.make_bundle"
 class RunConfig:
     """A whole run, checked: plain values and unapplied recipes.
 
+    `resume` is the folder of the run to go on with, once it is found.
     `weights` names what the model starts from, by `from=` or `model.weights=`; `finetune` is there with
     `trainer=finetune`. `choices` are the group choices by name, `values` the plain config that was composed.
     """
 
     seed: int
     name: str
+    resume: str | None
     model: Recipe
     weights: str | None
     pretrain: Recipe | None
@@ -68,9 +70,10 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes what a run computes: not its name, nor where data and record lie."""
-        values = {key: value for key, value in self.values.items() if key not in ("name", "tracking")}
+        """SHA-256 of everything that changes what a run computes: not its name, nor where data, record, workers are."""
+        values = {key: value for key, value in self.values.items() if key not in ("name", "resume", "tracking")}
         values["data"] = {key: value for key, value in values["data"].items() if key != "dir"}
+        values["strategy"] = {key: value for key, value in values["strategy"].items() if key not in schema.PLACES}
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -91,7 +94,7 @@ def strict(values: dict[str, Any], chosen: dict[str, str]) -> RunConfig:
     """
     _check_keys(values)
     _check_choices(chosen)
-    general = _fixed("", schema.General, {key: values[key] for key in ("seed", "name")})
+    general = _fixed("", schema.General, {key: values[key] for key in ("seed", "name", "resume")})
     data = values["data"]
     shared = set(signature(HOLD_OUT).parameters) - {"source"} if "_target_" in data else set()
     sections = {name: _fixed(f"{name}.", section, values[name]) for name, section in schema.FIXED.items()}
@@ -103,10 +106,12 @@ def strict(values: dict[str, Any], chosen: dict[str, str]) -> RunConfig:
         )
     _check_sense(sections["trainer"], sections["tracking"], values["model"], chosen["model"])
     _check_plateau(values["callbacks"], values["schedule"], chosen["schedule"])
+    schema.check_strategy(sections["strategy"])
     schema.check_shares(sections["trainer"].batch_size, sections["strategy"].devices or 1)
     return RunConfig(
         seed=general.seed,
         name=general.name or chosen["model"],
+        resume=general.resume,
         **_read_start(values, optional["finetune"], sections["trainer"]),
         data=_read_data(data, shared),
         bundle={key: value for key, value in data.items() if key in shared},

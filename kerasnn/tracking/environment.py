@@ -7,13 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import kerasnn
+from kerasnn.tracking.process import process_tags
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "mlflow", "numpy")
 NO_CHECKOUT = ("", "", "", False)
 
 
 def environment_tags(folder: str | Path = ".") -> dict[str, str]:
-    """Versions, platform and git commits, under MLflow's own tag names where it has one.
+    """Versions, platform, this process and git commits, under MLflow's own tag names where it has one.
 
     `git.commit` is that of kerasnn's own code, where it runs from a checkout. `project.git.commit` is that of `folder`,
     where this is another checkout.
@@ -30,6 +31,7 @@ def environment_tags(folder: str | Path = ".") -> dict[str, str]:
         "kerasnn": kerasnn.__version__,
         **{name: found for name in PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
+        **process_tags(),
         "mlflow.source.name": Path(sys.argv[0]).name or "kerasnn",
         "mlflow.source.type": "LOCAL",
         **_git_tags(Path(kerasnn.__file__), Path(folder)),

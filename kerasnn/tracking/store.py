@@ -1,6 +1,7 @@
 """Where runs are recorded: the tracking URI that holds, and the folders that go with it. Imports no MLflow."""
 
 import os
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,8 @@ from kerasnn.errors import ConfigError, DataError
 RUNS = "runs"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https", "databricks")
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
+KNOCK_SECONDS = 5.0
 
 
 def resolve_uri(given: str | None = None, runs: str | Path = RUNS) -> str:
@@ -49,6 +52,22 @@ def _absolute_sqlite(uri: str, name: str) -> str:
 def database_file(uri: str) -> Path | None:
     """The SQLite file behind a resolved URI, None for any other store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:") else None
+
+
+def reachable(uri: str) -> str | None:
+    """Why nothing answers at the address of a resolved URI, None where something does or there is no address.
+
+    MLflow itself would try for minutes.
+    """
+    parts = urlsplit(uri)
+    if database_file(uri) or not parts.hostname:
+        return None
+    port = parts.port or PORTS.get(parts.scheme.split("+")[0], 443)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=KNOCK_SECONDS).close()
+    except OSError as error:
+        return f"{parts.hostname}:{port}: {error.strerror or error}"
+    return None
 
 
 def require_runs(uri: str) -> None:

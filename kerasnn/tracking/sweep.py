@@ -21,6 +21,9 @@ SWEEP = "sweep.json"
 TABLE = "sweep.csv"
 MEANS = "sweep_means.csv"
 
+SWEEP_FOLDER = "KERASNN_SWEEP"
+"""In the environment of a process that runs one child of a sweep: the sweep's folder."""
+
 SUMMARISED = ("test/accuracy", "test/loss", "best/val_accuracy", "cost/train_seconds")
 """The numbers whose mean and standard deviation over seeds are recorded."""
 

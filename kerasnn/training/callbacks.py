@@ -1,25 +1,20 @@
-"""Callbacks that Keras lacks: the record of each epoch, best and last checkpoint, progress, stop on NaN."""
+"""Callbacks that Keras lacks: the record of each epoch, progress, stop on NaN."""
 
 import logging
 import math
 import sys
 import time
-from pathlib import Path
-from typing import Literal
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kerasnn.errors import TrainingError
-from kerasnn.models import heads
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training.ema import MovingAverage
 
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 60  # How long a log without a bar may be silent within an epoch.
-WRITE_SECONDS = 10  # At most this much training is lost when the process is killed outright.
 LOOK_SECONDS = 0.5  # Reading the loss waits for the device; twice a second costs nothing and misses nothing.
 
 
@@ -93,92 +88,6 @@ def _slashed(key: str) -> str:
     return f"val/{key.removeprefix('val_')}" if key.startswith("val_") else f"train/{key}"
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Keeps `best.keras` (highest validation accuracy, then lowest validation loss) and `last.keras` (with optimizer).
-
-    Args:
-        folder: where the files go.
-        average: the average of the weights, where one is kept: the better of the two is the best of an epoch.
-
-    `best_epoch` counts from 1; 0 means that no epoch has ended. `best_weights` says whether they are the `raw` ones or
-    their `average`. `best.keras` is the bare network, as one hands it on.
-    Both are kept in memory and written every ten seconds or so; whoever calls `fit` calls `write` when it has ended.
-    """
-
-    def __init__(self, folder: Path, average: MovingAverage | None = None):
-        super().__init__()
-        self.folder = folder
-        self.average = average
-        self.best_epoch = 0
-        self.best_weights: Literal["raw", "average"] = "raw"
-        self._best = (-math.inf, -math.inf)
-        self._network: keras.Model | None = None
-        self._bare: keras.Model | None = None
-        self._written = time.perf_counter()
-        self._stale = False
-
-    @property
-    def best(self) -> Path:
-        """The network of the best epoch."""
-        return self.folder / "best.keras"
-
-    @property
-    def best_accuracy(self) -> float:
-        """What the weights in `best` reached on the validation split."""
-        return self._best[0]
-
-    @property
-    def last(self) -> Path:
-        """The state after the last epoch that ended."""
-        return self.folder / "last.keras"
-
-    def on_train_begin(self, logs=None):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._network = heads.main_network(self.model)
-        self._bare = bare(self._network)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._offer("raw", epoch, logs["val_accuracy"], logs["val_loss"])
-        if self.average:
-            self._offer("average", epoch, logs["val_ema_accuracy"], logs["val_ema_loss"])
-        if time.perf_counter() - self._written > WRITE_SECONDS:
-            self.write()
-
-    def _offer(self, kind: str, epoch: int, accuracy: float, loss: float):
-        if (accuracy, -loss) > self._best:
-            self._best, self.best_epoch, self.best_weights = (accuracy, -loss), epoch + 1, kind
-            raw = kind == "raw"
-            self._bare.set_weights(self._network.get_weights() if raw else self.average.weights_of(self._network))
-            self._stale = True
-
-    def write(self, last: bool = True):
-        """Brings the files up to date; a training whose weights broke keeps the `last` that it has."""
-        if self._stale:
-            _save(self._bare, self.best)
-            self._stale = False
-        if last:
-            _save(self.model, self.last)
-        self._written = time.perf_counter()
-
-
-def bare(model: keras.Model) -> keras.Model:
-    """The same network and weights without optimizer, nothing frozen, and batch norm that synchronises with nobody."""
-    copy = type(model).from_config(model.get_config())
-    for layer in copy._flatten_layers(include_self=False):
-        layer.trainable = True
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = False
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _save(model: keras.Model, path: Path) -> None:
-    """Writes beside the old file and then takes its place, so that a crash leaves one that is whole."""
-    fresh = path.with_name(f"new_{path.name}")
-    model.save(fresh)
-    fresh.replace(path)
-
-
 class StopOnNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no number any more.
 
@@ -221,6 +130,7 @@ class ProgressLog(keras.callbacks.Callback):
         self._streams: list[tuple[logging.StreamHandler, object]] = []
         self._begun = self._shown = 0.0
         self._epoch = 0
+        self._first: int | None = None
         self._untimed = 0
 
     def on_train_begin(self, logs=None):
@@ -231,6 +141,7 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        self._first = epoch if self._first is None else self._first  # Not 0 where the training was resumed.
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
@@ -240,20 +151,21 @@ class ProgressLog(keras.callbacks.Callback):
         if now - self._shown < (LOOK_SECONDS if self._bar else LINE_SECONDS):
             return
         self._shown = now
-        done = self._epoch * self.steps + batch + 1 - self._untimed
+        past = self._first * self.steps
+        done = self._epoch * self.steps + batch + 1 - self._untimed - past
         rate = done * self.batch_size / (now - self._begun)
         epoch, facts = (
             f"epoch {self._epoch + 1}/{self.epochs}",
             f"loss {float(logs['loss']):.4f}  {rate:,.0f} examples/s",
         )
         if self._bar:
-            self._bar.update(self._task, completed=done, epoch=epoch, facts=facts)
+            self._bar.update(self._task, completed=past + done, epoch=epoch, facts=facts)
         else:
-            left = (self.epochs * self.steps - self._untimed - done) * (now - self._begun) / done
+            left = (self.epochs * self.steps - self._untimed - past - done) * (now - self._begun) / done
             log.info("%s  step %d/%d  %s  %s left", epoch, batch + 1, self.steps, facts, _clock(left))
 
     def on_epoch_end(self, epoch, logs=None):
-        left = (time.perf_counter() - self._begun) / (epoch + 1) * (self.epochs - epoch - 1)
+        left = (time.perf_counter() - self._begun) / (epoch + 1 - self._first) * (self.epochs - epoch - 1)
         average = f"  of the average {logs['val_ema_accuracy']:.4f}" if "val_ema_accuracy" in logs else ""
         log.info(
             "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f%s  %s left",

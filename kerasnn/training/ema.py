@@ -36,6 +36,7 @@ class MovingAverage(keras.callbacks.Callback):
         self.decay = decay
         self._averages: list[keras.Variable] = []
         self._steps: keras.Variable | None = None
+        self._earlier: dict[str, np.ndarray] = {}
 
     def on_train_begin(self, logs=None):
         """Puts the averaging into the training step, where it is compiled along, and done at each of several steps."""
@@ -44,6 +45,7 @@ class MovingAverage(keras.callbacks.Callback):
             with model.distribute_strategy.scope():
                 self._steps = self._variable(0.0, "only_first_replica")
                 self._averages = [self._variable(weight.numpy(), "mean") for weight in model.weights]
+            self.set_state(self._earlier)
         model.train_step = self._averaging_step
         model.make_train_function(force=True)
 
@@ -66,6 +68,19 @@ class MovingAverage(keras.callbacks.Callback):
         """
         averages = dict(zip(map(id, self.model.weights), self._averages, strict=True))
         return [averages[id(weight)].numpy() for weight in network.weights]
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The averages, for a training that is to go on in another process."""
+        return {str(number): variable.numpy() for number, variable in enumerate(self._variables())}
+
+    def set_state(self, state: dict[str, np.ndarray]):
+        """Goes on from the averages of `get_state`, now or as soon as there is a model to average."""
+        self._earlier = state
+        for variable, value in zip(self._variables(), state.values(), strict=False):
+            variable.assign(value)
+
+    def _variables(self) -> list[keras.Variable]:
+        return [self._steps, *self._averages] if self._averages else []
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

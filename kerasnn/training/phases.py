@@ -1,5 +1,6 @@
 """A training, phase by phase: each has an optimizer and a schedule of its own, and goes on where the last one ended."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,18 @@ from kerasnn.config.strict import RunConfig
 from kerasnn.data.stream import train_stream
 from kerasnn.tracking.tracker import Tracker
 from kerasnn.training import distribute, finetune
-from kerasnn.training.callbacks import Checkpoints, EpochRecord
+from kerasnn.training.checkpoints import Checkpoints
 from kerasnn.training.finetune import Phase, PhaseRecord
 from kerasnn.training.layerwise import layerwise
 from kerasnn.training.losses import CrossEntropy, PerceptronLoss
 from kerasnn.training.metrics import Accuracy
 from kerasnn.training.optimizers import decay_kernels_only
+from kerasnn.training.resume import Course
 
 if TYPE_CHECKING:
     from kerasnn.training.run import Job
+
+log = logging.getLogger(__name__)
 
 
 def loss_of(config: RunConfig) -> keras.losses.Loss:
@@ -36,7 +40,12 @@ def compile_phase(job: "Job", phase: Phase) -> None:
         phase: how long, and how fast.
     """
     config, model, trainer = job.config, job.model, job.config.trainer
-    rate = config.optimizer.arguments["learning_rate"] * phase.factor
+    rate = config.optimizer.arguments["learning_rate"] * phase.factor * trainer.rate_factor
+    if trainer.rate_factor != 1:
+        log.info(
+            "learning rate %g: %s with the batch, %d instead of %d",
+            rate, trainer.learning_rate_scaling, trainer.batch_size, trainer.base_batch_size,
+        )  # fmt: skip
     schedule = config.schedule(learning_rate=rate, steps_per_epoch=job.steps, epochs=phase.epochs)
     work = cost.count(job.network).flops * trainer.batch_size
     with job.devices.scope():
@@ -58,18 +67,19 @@ def fit(
     job: "Job",
     callbacks: Sequence[keras.callbacks.Callback],
     validation,
-    record: EpochRecord,
+    course: Course,
     checkpoints: Checkpoints,
     tracker: Tracker,
 ) -> None:
-    """Trains through all phases. A callback that ends a phase early lets the next one begin.
+    """Trains through all phases, or those that are left. A callback that ends a phase early lets the next one begin.
 
     Args:
         job: compiled, where there is but one phase.
         callbacks: all of them, in order; each phase begins and ends a training for them.
         validation: the stream to validate by.
-        record: counts the epochs that are done.
-        checkpoints: written after each phase, since the next one starts from another set of layers.
+        course: counts the epochs that are done.
+        checkpoints: the last of the callbacks; written after each phase too, since the next one starts from another set
+            of layers.
         tracker: gets what learns, by epoch.
     """
     trainer, settings = job.config.trainer, job.config.finetune
@@ -77,23 +87,27 @@ def fit(
         with job.devices.scope():
             finetune.add_lora(job.model, settings.lora_rank, job.fresh)
     for number, phase in enumerate(job.phases, start=1):
+        if course.passed(number):
+            continue
         further = []
         if settings:
             count = finetune.prepare(job.model, phase, settings, job.fresh)
             compile_phase(job, phase)
-            further = [PhaseRecord(tracker, record.history, number, count)]
-        done = len(record.history.get("train/loss", ()))
+            further = [PhaseRecord(tracker, course.record.history, number, count)]
+        with job.devices.scope():
+            if not course.begin(number, phase, job.model):
+                continue
         stream = train_stream(
-            job.bundle, seed=job.config.seed, batch_size=trainer.batch_size, epochs=done + phase.epochs,
-            first_epoch=done, steps_per_epoch=job.steps, augment=job.policy if job.policy.ops else None,
+            job.bundle, seed=job.config.seed, batch_size=trainer.batch_size, epochs=course.last_epoch,
+            first_epoch=course.epochs, steps_per_epoch=job.steps, augment=job.policy if job.policy.ops else None,
         )  # fmt: skip
         job.model.fit(
-            stream,
-            initial_epoch=done,
-            epochs=done + phase.epochs,
+            job.devices.share(stream, trainer.batch_size),
+            initial_epoch=course.epochs,
+            epochs=course.last_epoch,
             steps_per_epoch=job.steps,
             validation_data=validation,
-            callbacks=[*callbacks, *further],
+            callbacks=[*callbacks, *further, checkpoints],
             shuffle=False,
             verbose=0,
         )

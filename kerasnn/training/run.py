@@ -2,7 +2,6 @@
 
 import logging
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,19 @@ from kerasnn.config.schema import check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error
-from kerasnn.errors import ConfigError, DataError, KerasnnError, ModelError
+from kerasnn.errors import ConfigError, DataError, ModelError, TrainingError
 from kerasnn.models import heads
+from kerasnn.tracking.folders import held
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import compatibility, distribute, finetune, phases, sources
-from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
+from kerasnn.training import compatibility, distribute, finetune, phases, resume, sources
+from kerasnn.training.callbacks import EpochRecord, ProgressLog, StopOnNaN
+from kerasnn.training.checkpoints import Checkpoints
 from kerasnn.training.distribute import Devices
 from kerasnn.training.ema import MovingAverage
 from kerasnn.training.finetune import Phase
+from kerasnn.training.record import describe, figure, keep_model, keep_traceback, say, show
 from kerasnn.training.result import Result
+from kerasnn.training.resume import Course
 
 log = logging.getLogger(__name__)
 
@@ -64,41 +67,54 @@ def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
         KerasnnError: what cannot be built, read or trained; the run is then marked FAILED.
         KeyboardInterrupt: after the run was marked KILLED, with what was reached kept.
     """
-    result = Result(config.name, config.choices, config.seed)
-    try:
-        _run(config, tracker, folder, result)
-    except KeyboardInterrupt:
-        result.status = "KILLED"
-        raise
-    except BaseException as error:
-        result.status = "FAILED"
-        _keep_traceback(error, tracker, folder)
-        raise
-    finally:
-        result.save(folder / "result.json")
-        tracker.artifact(folder / "result.json")
-        result.run_id = tracker.finish(result.status)
-        result.save(folder / "result.json")
+    result = Result(config.name, config.choices, config.seed, digest=config.digest)
+    with held(folder):
+        result.save(folder / "result.json")  # RUNNING: what is left where this process is killed outright.
+        try:
+            _run(config, tracker, folder, result)
+            result.status = "FINISHED"
+        except KeyboardInterrupt:
+            result.status = "KILLED"
+            raise
+        except BaseException as error:
+            result.status = "FAILED"
+            keep_traceback(error, tracker, folder)
+            raise
+        finally:
+            result.save(folder / "result.json")
+            tracker.artifact(folder / "result.json")
+            result.run_id = tracker.finish(result.status)
+            result.save(folder / "result.json")
     return result
 
 
 def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> None:
     (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
     tracker.artifact(folder / "config.yaml")
-    job = build(config)
-    _describe(job, tracker, folder, result)
-    _pretrain(job, tracker, result)
-    seen = _fit(job, tracker, folder, result)
+    start = resume.open_start(config.resume)
+    begun = f"phase {start[1].phase}, epoch {start[1].done}" if start else "nothing"
+    devices = distribute.open_devices(config.strategy, {"config": config.digest, "resumed": begun})
+    with devices.together():
+        job = build(config, devices)
+        describe(job, tracker, folder, result)
+        seen = _fit(job, tracker, folder, result)
+    if not devices.chief:  # Of several workers one is enough to test and to keep what all have trained.
+        return
     best = keras.saving.load_model(seen.best, compile=False)
     _test(job, best, tracker, folder, result)
-    _keep_model(job, best, seen.best, tracker)
+    keep_model(job, best, seen.best, tracker)
     if job.bundle.test.labels.ndim > 1:  # Last, since a network that writes does so one token at a time.
-        _show(specimens.writing(best, job.bundle, config.seed, folder), tracker)
+        show(specimens.writing(best, job.bundle, config.seed, folder), tracker)
 
 
-def build(config: RunConfig) -> Job:
-    """Everything that a training needs, each part from its recipe; the model inside the strategy's scope."""
-    devices = distribute.open_devices(config.strategy.name, config.strategy.devices)
+def build(config: RunConfig, devices: Devices | None = None) -> Job:
+    """Everything that a training needs, each part from its recipe; the model inside the strategy's scope.
+
+    Args:
+        config: what to build.
+        devices: on which; None opens what the config asks for.
+    """
+    devices = devices or distribute.open_devices(config.strategy)
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
     check_shares(config.trainer.batch_size, devices.count)
     cost.reset_peak_memory()
@@ -116,7 +132,8 @@ def build(config: RunConfig) -> Job:
             raise ModelError(f"{_returned(config.model, model)}: a model's builder must return a keras.Model")
         compatibility.check_model(heads.main_network(model), bundle)
         bundle, fresh = _start(config, model, bundle) if config.weights else (bundle, frozenset())
-        distribute.synchronise_batch_norm(model, devices)
+        if config.strategy.synchronise_batch_norm:
+            distribute.synchronise_batch_norm(model, devices)
     policy = make_policy(config.augment, bundle, config.trainer.epochs)
     if policy.mixes and config.trainer.loss != "cross_entropy":
         raise ConfigError(
@@ -143,88 +160,60 @@ def _start(config: RunConfig, model: keras.Model, bundle: Bundle) -> tuple[Bundl
     return bundle, frozenset((*report.skipped, *report.missing))
 
 
-def _describe(job: Job, tracker: Tracker, folder: Path, result: Result) -> None:
-    """All that is known before the first step: costs, split hashes, the inputs as the network will see them."""
-    counted = cost.count(job.network)
-    static = {
-        "cost/params_total": counted.params_total,
-        "cost/params_trainable": counted.params_trainable,
-        "cost/flops": counted.flops,
-        "cost/weights_mb": counted.weights_mb,
-    }
-    _say(static, tracker, result)
-    if counted.uncounted:
-        log.warning("cost/flops is a lower bound: no rule counts %s", ", ".join(counted.uncounted))
-    result.hashes, result.facts = job.bundle.hashes, _contract(job.bundle)
-    tracker.tags({"device": str(job.devices), **{f"hash.{name}": value for name, value in result.hashes.items()}})
-    for name, context in (("train", "training"), ("validation", "validation"), ("test", "test")):
-        examples, bundle = job.bundle.splits[name], job.bundle
-        tracker.dataset(
-            bundle.name,
-            context,
-            result.hashes[name],
-            bundle.origin,
-            len(examples),
-            bundle.input_shape,
-            bundle.num_classes,
-            "int32" if bundle.kind == "tokens" else "float32",
-            examples.labels.shape[1:],
-        )
-    (folder / "model_summary.txt").write_text(cost.layer_text(job.network), encoding="utf-8")
-    tracker.artifact(folder / "model_summary.txt")
-    if job.bundle.tokenizer:
-        (folder / "tokenizer.json").write_text(job.bundle.tokenizer.to_json(), encoding="utf-8")
-        tracker.artifact(folder / "tokenizer.json")
-    batch = job.config.trainer.batch_size
-    _show(specimens.inputs(job.bundle, job.policy, job.config.seed, batch, folder), tracker)
-    log.info(
-        "%s on %s: %s parameters, %s FLOPs per example, %s train / %s validation / %s test examples, %s",
-        job.config.name, job.bundle.name, f"{counted.params_total:,}", f"{counted.flops:,}",
-        *(f"{len(examples):,}" for examples in job.bundle.splits.values()), job.devices,
-    )  # fmt: skip
-
-
 def _pretrain(job: Job, tracker: Tracker, result: Result) -> None:
-    """A phase before `fit` that needs no labels, where the model has one; what it tracks joins the history."""
-    config = job.config
-    if config.pretrain is None:
-        return
-    begun = time.perf_counter()
+    """A phase before `fit` that needs no labels; what it tracks joins the history."""
+    config, begun = job.config, time.perf_counter()
     result.history |= config.pretrain(
         model=job.model, bundle=job.bundle, tracker=tracker, seed=config.seed, batch_size=config.trainer.batch_size
     )
-    _say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
+    say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
 
 
 def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
     trainer, bundle = job.config.trainer, job.bundle
     record = EpochRecord(tracker, trainer.batch_size)
-    validation = evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size)
+    validation = job.devices.share(
+        evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size), trainer.batch_size
+    )
     average, chosen = _chosen(job, folder=folder, tracker=tracker, validation=validation, record=record)
-    checkpoints = Checkpoints(folder / "checkpoints", *average)
+    start = resume.open_start(job.config.resume)
+    if start is None and job.config.pretrain:
+        _pretrain(job, tracker, result)
+    course = Course(record, [*average, *chosen], result, start)
+    checkpoints = Checkpoints(folder / "checkpoints", average[0] if average else None, course)
+    if job.config.pretrain and not (start or job.config.finetune):
+        with job.devices.scope():
+            checkpoints.begin(job.model)
     progress = ProgressLog(trainer.epochs, job.steps, trainer.batch_size)
-    begun = time.perf_counter()
     try:
-        callbacks = [StopOnNaN(), *average, record, checkpoints, progress, *chosen]
-        phases.fit(job, callbacks, validation, record, checkpoints, tracker)
+        callbacks = [StopOnNaN(), *average, record, progress, *chosen]
+        phases.fit(job, callbacks, validation, course, checkpoints, tracker)
     except Exception as error:
-        checkpoints.write(last=False)
+        _rescue(checkpoints, error)
         raise reading_error(error) or error from error
     except KeyboardInterrupt:
-        checkpoints.write()  # Amid an epoch too: what was reached is kept.
+        checkpoints.write()  # Amid an epoch too: the last that ended is kept.
         raise
     finally:
         progress.close()
         result.history |= record.history
-        _say({"cost/train_seconds": time.perf_counter() - begun}, tracker, result)
+        say({"cost/train_seconds": course.seconds}, tracker, result)
         if checkpoints.best_epoch:
             best = {"best/epoch": checkpoints.best_epoch, "best/val_accuracy": checkpoints.best_accuracy}
             if average:  # 1 where the kept weights are the average, 0 where they are the raw ones.
                 best["best/ema"] = float(checkpoints.best_weights == "average")
-            _say(best, tracker, result)
+            say(best, tracker, result)
             drawn = figures.curves(record.history, checkpoints.best_epoch, checkpoints.best_weights == "average")
-            _figure(drawn, "curves", tracker, folder)
+            figure(drawn, "curves", tracker, folder)
     return checkpoints
+
+
+def _rescue(checkpoints: Checkpoints, error: Exception) -> None:
+    """Keeps what was reached, but for weights that broke; the failure that is told stays the first one."""
+    try:
+        checkpoints.write(last=not isinstance(error, TrainingError))
+    except Exception as further:  # Of the disk, or of devices that no longer answer.
+        log.warning("what was reached since the last checkpoint could not be kept: %s", " ".join(str(further).split()))
 
 
 def _chosen(job: Job, **at_hand: object) -> tuple[list[MovingAverage], list[keras.callbacks.Callback]]:
@@ -248,56 +237,8 @@ def _test(job: Job, model: keras.Model, tracker: Tracker, folder: Path, result: 
         seen = evaluate_sequences(model, stream, loss)
         further = {"test/perplexity": seen.perplexity}
     costs = {"cost/latency_ms": cost.measure_latency(model), "cost/peak_memory_mb": cost.peak_memory_mb()}
-    _say({"test/loss": seen.loss, "test/accuracy": seen.accuracy, **further, **costs}, tracker, result)
+    say({"test/loss": seen.loss, "test/accuracy": seen.accuracy, **further, **costs}, tracker, result)
     if bundle.test.labels.ndim == 1:
-        _figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
+        figure(figures.confusion(seen.confusion(), bundle.class_names), "confusion", tracker, folder)
         if seen.accuracy < 1:
-            _show(specimens.mistakes(bundle, seen, folder), tracker)
-
-
-def _keep_model(job: Job, model: keras.Model, path: Path, tracker: Tracker) -> None:
-    images, _ = batch_at(job.bundle, seed=job.config.seed, batch_size=job.config.trainer.batch_size, epoch=0, step=0)
-    example = np.asarray(images[:2])
-    answer = keras.ops.convert_to_numpy(model(example, training=False))
-    tracker.model(path, example, answer, _facts(job.bundle))
-
-
-def _facts(bundle: Bundle) -> dict[str, object]:
-    """What one needs to know to ask the model anything: how its inputs are made, and what its answers stand for."""
-    if bundle.kind == "tokens":
-        return {"class_names": list(bundle.class_names), "input": "tokens", "tokenizer": bundle.tokenizer.to_json()}
-    return {
-        "class_names": list(bundle.class_names),
-        "mean": list(bundle.mean),
-        "deviation": list(bundle.deviation),
-        "input": "pictures scaled to [0, 1], then (x - mean) / deviation per channel",
-    }
-
-
-def _contract(bundle: Bundle) -> dict[str, object]:
-    """What a training that starts from this one must know: `kerasnn.training.sources.Contract` reads it."""
-    facts = {**_facts(bundle), "input_shape": list(bundle.input_shape)}
-    return facts | ({"tokenizer": sources.fingerprint(facts["tokenizer"])} if "tokenizer" in facts else {})
-
-
-def _show(path: Path, tracker: Tracker) -> None:
-    tracker.artifact(path, "figures" if path.parent.name == "figures" else "")
-
-
-def _figure(figure, name: str, tracker: Tracker, folder: Path) -> None:
-    path = folder / "figures" / f"{name}.png"
-    figures.save(figure, path)
-    tracker.artifact(path, "figures")
-
-
-def _say(values: dict[str, float], tracker: Tracker, result: Result) -> None:
-    result.metrics.update(values)
-    tracker.metrics(values)
-
-
-def _keep_traceback(error: BaseException, tracker: Tracker, folder: Path) -> None:
-    """The whole traceback for who must mend it; the terminal shows one line."""
-    path = folder / "traceback.txt"
-    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    tracker.artifact(path)
-    tracker.tags({"error": str(error) if isinstance(error, KerasnnError) else repr(error)})
+            show(specimens.mistakes(bundle, seen, folder), tracker)

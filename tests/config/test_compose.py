@@ -43,7 +43,10 @@ def test_compose_lets_the_command_line_beat_the_choice():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.epoch=3", "unknown key 'trainer.epoch': did you mean 'trainer.epochs'? known: trainer.batch_size"),
+        (
+            "trainer.epoch=3",
+            "unknown key 'trainer.epoch': did you mean 'trainer.epochs'? known: trainer.base_batch_size",
+        ),
         ("epochs=3", "unknown key 'epochs': did you mean 'trainer.epochs'?"),
         ("modle=vgg16", "unknown key 'modle': did you mean 'model'?"),
         ("model=vg16", "unknown model 'vg16': did you mean 'vgg16'? known: alexnet"),

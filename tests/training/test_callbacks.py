@@ -8,7 +8,8 @@ import pytest
 
 from kerasnn.errors import TrainingError
 from kerasnn.tracking.tracker import MemoryTracker
-from kerasnn.training.callbacks import Checkpoints, EpochRecord, ProgressLog, StopOnNaN
+from kerasnn.training.callbacks import EpochRecord, ProgressLog, StopOnNaN
+from kerasnn.training.checkpoints import Checkpoints
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(64, 4)).astype("float32")
@@ -69,7 +70,7 @@ def test_checkpoints_keep_the_epoch_with_the_highest_validation_accuracy(tmp_pat
 
 
 def test_checkpoints_are_written_while_a_long_training_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("kerasnn.training.callbacks.WRITE_SECONDS", 0)
+    monkeypatch.setattr("kerasnn.training.checkpoints.WRITE_SECONDS", 0)
     fit(Checkpoints(tmp_path), epochs=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.keras", "last.keras"]
 

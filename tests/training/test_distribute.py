@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasnn.config.schema import Strategy
 from kerasnn.errors import ConfigError, DeviceError
 from kerasnn.training import distribute
+from kerasnn.training.cluster import Cluster
 from kerasnn.training.distribute import Devices, open_devices
 
 RNG = np.random.default_rng(0)
@@ -25,17 +27,18 @@ def build():
 
 @cache
 def train(replicas: int):
-    """Losses, weights, evaluation and predictions after two epochs of three batches of 20, validated on 70 examples."""
-    devices = open_devices("mirrored", replicas)
+    """Losses, weights, evaluation and predictions after two epochs of three batches of 24, validated on 70 examples."""
+    devices = open_devices(Strategy("mirrored", devices=replicas))
     keras.utils.set_random_seed(1)
     with devices.scope():
         model = build()
         distribute.synchronise_batch_norm(model, devices)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=False)
-    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20, drop_remainder=True).repeat()
-    # 70 = 3 * 20 + 10: the last evaluation batch is short, and with 4 replicas not even divisible.
-    everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20)
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(24, drop_remainder=True).repeat()
+    # 70 = 2 * 24 + 22: the last evaluation batch is short; 4 replicas take 6 of it each, and the last one 4.
+    # A replica that takes none fails in oneDNN's convolution, which gives an empty batch the shape of its input.
+    everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(24)
     history = model.fit(
         batches, epochs=2, steps_per_epoch=3, validation_data=everything, shuffle=False, verbose=0
     ).history
@@ -61,24 +64,64 @@ def test_evaluation_counts_each_example_once():
 
 
 def test_auto_is_one_cpu_without_a_gpu():
-    devices = open_devices("auto")
+    devices = open_devices(Strategy())
     assert (str(devices), devices.count) == ("1 CPU", 1)
 
 
 def test_auto_mirrors_when_several_devices_are_asked_for():
-    devices = open_devices("auto", 2)
+    devices = open_devices(Strategy(devices=2))
     assert devices.strategy.num_replicas_in_sync == 2
     assert str(devices) == "2 CPUs"
 
 
 def test_single_refuses_several_devices():
     with pytest.raises(ConfigError, match="strategy=single has one device, received strategy.devices=2"):
-        open_devices("single", 2)
+        open_devices(Strategy("single", devices=2))
 
 
 def test_more_cpu_devices_than_the_process_has_is_one_line():
     with pytest.raises(DeviceError, match="strategy.devices=8, but this process already runs TensorFlow with 4 CPU"):
-        open_devices("mirrored", 8)
+        open_devices(Strategy("mirrored", devices=8))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (Strategy("tpu"), "strategy=tpu, but TensorFlow sees no TPU on this machine: run on a TPU VM with the package"),
+        (Strategy("tpu", tpu="grpc://127.0.0.1:9"), "strategy.tpu=grpc://127.0.0.1:9 does not answer"),
+        (Strategy(kind="GPU"), "strategy.kind=GPU, but TensorFlow sees no GPU: "),
+        (
+            Strategy("mirrored", devices=2, communication="nccl"),
+            "strategy.communication=nccl needs GPUs, and there are",
+        ),
+        (
+            Strategy("multi_worker", workers=["127.0.0.1:9"], index=0),
+            "needs a process in which TensorFlow has not begun",
+        ),
+    ],
+)
+def test_hardware_that_is_not_there_is_one_line(strategy, message):
+    tf.zeros(())  # TensorFlow has begun.
+    with pytest.raises(DeviceError, match=message) as raised:
+        open_devices(strategy)
+    assert "\n" not in str(raised.value)
+
+
+def test_address_that_is_none_is_one_line():
+    with pytest.raises(ConfigError, match="strategy.tpu=my-tpu is no address: give strategy.tpu=grpc://HOST:8470"):
+        open_devices(Strategy("tpu", tpu="my-tpu"))
+
+
+def test_hierarchical_copies_refuse_an_odd_number():
+    # TensorFlow 2.21 makes two groups of 3 // 2 = 1 device, and leaves out the gradient of the third.
+    with pytest.raises(ConfigError, match="hierarchical_copy needs an even number of devices, and there are 3"):
+        open_devices(Strategy("mirrored", devices=3, communication="hierarchical_copy"))
+
+
+def test_replicas_agree_by_copies_too():
+    devices = open_devices(Strategy("mirrored", devices=2, communication="hierarchical_copy"))
+    total = devices.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.constant(1.5)))
+    assert [float(value) for value in devices.strategy.experimental_local_results(total)] == [3.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +137,34 @@ def test_more_cpu_devices_than_the_process_has_is_one_line():
 )
 def test_use_jit_follows_the_measurements(asked, kind, count, expected):
     assert distribute.use_jit(asked, Devices(kind, count, strategy=None)) is expected
+
+
+def test_each_worker_takes_its_own_rows_of_every_batch():
+    class Undistributed:
+        """Gives back what TensorFlow would distribute."""
+
+        def distribute_datasets_from_function(self, make):
+            return make(None)
+
+    # 23 examples in batches of 12 are 12 and 11; 3 workers of 2 replicas each take 2 rows per replica.
+    stream = tf.data.Dataset.from_tensor_slices((np.arange(23), np.arange(23) * 10)).batch(12)
+    addresses = ("a:1", "b:1", "c:1")
+    seen = []
+    for index in range(3):
+        devices = Devices("GPU", 6, Undistributed(), Cluster(addresses, index))
+        pieces = [(list(map(int, x)), list(map(int, y))) for x, y in devices.share(stream, 12)]
+        assert all(y == [10 * number for number in x] for x, y in pieces)
+        seen.append([x for x, _ in pieces])
+    assert seen == [
+        [[0, 1], [2, 3], [12, 13], [14, 15]],
+        [[4, 5], [6, 7], [16, 17], [18, 19]],
+        [[8, 9], [10, 11], [20, 21], [22]],
+    ]
+
+
+def test_a_process_alone_takes_the_whole_stream():
+    stream = tf.data.Dataset.range(4).batch(2)
+    assert open_devices(Strategy()).share(stream, 2) is stream
 
 
 def test_steps_per_call_divide_an_epoch_and_stay_short():

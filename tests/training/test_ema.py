@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from kerasnn.config.compose import compose
 from kerasnn.tracking.tracker import MemoryTracker
-from kerasnn.training.callbacks import Checkpoints
+from kerasnn.training.checkpoints import Checkpoints
 from kerasnn.training.ema import MovingAverage
 from kerasnn.training.run import run
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kerasnn.config.schema import Strategy
 from kerasnn.config.signature import signature
 from kerasnn.config.values import fits
 from kerasnn.data.bundle import make_bundle
@@ -210,7 +211,7 @@ def test_neither_labels_nor_dropout_nor_precision_change_anything():
 def test_replicas_agree_with_one():
     weights = {}
     for replicas in (1, 2):
-        with open_devices("mirrored", replicas).scope():
+        with open_devices(Strategy("mirrored", devices=replicas)).scope():
             model = dbn(small_digits().input_shape, 10, (12, 7))
         contrastive_divergence(model, small_digits(), MemoryTracker(), **SHORT | {"gibbs_steps": 2, "epochs": 2})
         weights[replicas] = [model.get_layer(name).get_weights() for name in ("rbm1", "rbm2")]

@@ -1,0 +1,1 @@
+"""`hydra/launcher=kerasnn`: the runs of a sweep, each in a process of its own with a device of its own."""

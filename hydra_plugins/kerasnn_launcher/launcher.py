@@ -1,0 +1,249 @@
+"""Hydra's launcher: what was finished before is skipped, what was cut off is resumed, the rest begins.
+
+    python -m kerasnn -m model=vgg16,resnet18 seed=0,1,2 hydra/launcher=kerasnn
+
+Hydra imports this file whenever it starts, so it must be quick: TensorFlow is imported by the runs alone.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
+from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+
+if TYPE_CHECKING:
+    from kerasnn.config.strict import RunConfig
+    from kerasnn.tracking.folders import RunFolder
+
+log = logging.getLogger(__name__)
+
+OWN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.mode")
+"""Hydra's keys that are the sweep's, and not those of each run."""
+
+TAIL_LINES = 100
+
+
+@dataclass
+class KerasnnLauncherConf:
+    """The keys below `hydra.launcher`.
+
+    Args:
+        devices: `auto` is all GPUs, or the CPU where there is none; a number, or a list such as [0,1].
+        processes: runs at a time on a CPU, each with its share of the cores.
+        on_error: `continue` with the other runs, `stop` beginning new ones, or `retry`.
+        retries: how often a run is tried again; it goes on from its last checkpoint.
+        skip_finished: leaves out what is finished already with the same config in the same experiment.
+    """
+
+    _target_: str = "hydra_plugins.kerasnn_launcher.launcher.KerasnnLauncher"
+    devices: Any = "auto"
+    processes: int = 1
+    on_error: str = "continue"
+    retries: int = 1
+    skip_finished: bool = True
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="kerasnn", node=KerasnnLauncherConf, provider="kerasnn")
+
+
+class KerasnnLauncher(Launcher):
+    """Runs each cell of a sweep as `python -m kerasnn` with devices of its own."""
+
+    def __init__(self, devices: Any, processes: int, on_error: str, retries: int, skip_finished: bool):
+        self.asked, self.processes = devices, processes
+        self.on_error, self.retries, self.skip_finished = on_error, retries, skip_finished
+        self.devices = Devices(())
+        self.config: DictConfig | None = None
+        self.hydra_context: HydraContext | None = None
+        self._again: dict[int, list[str]] = {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's hook. The task is not called: each process has its own.
+
+        Raises:
+            KerasnnError: a setting that cannot be meant, or more GPUs than there are.
+        """
+        from kerasnn.errors import ConfigError, unknown
+
+        ways = ("continue", "stop", "retry")
+        if self.on_error not in ways:
+            raise ConfigError(unknown("hydra.launcher.on_error", self.on_error, ways))
+        for key, value in (("processes", self.processes), ("retries", self.retries)):
+            if value < 1:
+                raise ConfigError(f"hydra.launcher.{key}={value} must be 1 or more")
+        asked = self.asked if isinstance(self.asked, str | int) else list(self.asked)
+        self.devices = find_devices(asked, self.processes)
+        self.config, self.hydra_context = config, hydra_context
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Hydra's hook: returns when every run has ended, with the accuracy that a search maximises."""
+        from kerasnn.tracking.sweep import SWEEP_FOLDER
+
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sweep = Path(self.config.hydra.sweep.dir).absolute()
+        jobs, skipped = self._jobs(job_overrides, initial_job_idx, sweep)
+        names = ", ".join(self.devices.label([name]) for name in self.devices.names)
+        log.info("runs to do: %d, on %s; finished already: %d", len(jobs), names, len(skipped))
+        pool = Pool(self.devices, self.on_error, self.retries, _began, self._ended, {SWEEP_FOLDER: str(sweep)})
+        try:
+            pool.run(jobs)
+        finally:
+            everything = sorted([*jobs, *skipped], key=lambda job: job.number)
+            print(_table(everything, skipped), end="", flush=True)
+        return [_returned(job, overrides) for job, overrides in zip(everything, job_overrides, strict=True)]
+
+    def _jobs(self, cells: Sequence[Sequence[str]], first: int, sweep: Path) -> tuple[list[Job], list[Job]]:
+        """The runs that there are to do, and those that are done already."""
+        from kerasnn.config.compose import check
+        from kerasnn.tracking.folders import run_folders
+        from kerasnn.tracking.store import RUNS
+        from kerasnn.tracking.sweep import child_name
+
+        hydra_words = [word for word in self.config.hydra.overrides.hydra if not word.lstrip("+~").startswith(OWN)]
+        known = run_folders(RUNS)
+        known += [] if sweep.is_relative_to(Path(RUNS).absolute()) else run_folders(sweep)
+        jobs, skipped = [], []
+        for number, cell in enumerate(cells, start=first):
+            words = [*cell, *hydra_words]
+            config = check(words)
+            own = sweep / self._subdir(list(cell), number)
+            found = self._before(config, known)
+            if found:
+                known.remove(found)  # Of two cells that are alike, each has a run of its own.
+                _link(own, found.path)
+            folder = found.path if found else own
+            self._again[number] = _command(words, folder, resume=True)
+            command = _command(words, folder, resume=bool(found))
+            job = Job(number, child_name(sweep, cell) or config.name, folder, command, self._need(config))
+            (skipped if found and found.status == "FINISHED" else jobs).append(job)
+        return jobs, skipped
+
+    def _before(self, config: "RunConfig", known: Sequence["RunFolder"]) -> "RunFolder | None":
+        """A run of the same config in the same experiment: one that is finished, or else one that was cut off."""
+        same = [run for run in known if run.digest == config.digest]
+        same = [run for run in same if run.values.get("tracking", {}).get("experiment") == config.tracking.experiment]
+        done = [run for run in same if run.status == "FINISHED" and self.skip_finished]
+        cut = [run for run in same if run.status != "FINISHED" and not run.at_work]
+        return next(iter([*done, *cut]), None)
+
+    def _need(self, config: "RunConfig") -> int:
+        """How many devices a run takes: shares of a CPU are never put together."""
+        from kerasnn.errors import DeviceError
+
+        need = (config.strategy.devices or 1) if self.devices.are_gpus else 1
+        if need > len(self.devices.names):
+            raise DeviceError(
+                f"strategy.devices={need}, but hydra.launcher.devices gives {len(self.devices.names)} to all runs: "
+                "ask for fewer, or give the launcher more"
+            )
+        return need
+
+    def _ended(self, job: Job, final: bool) -> None:
+        """One line; a run that died without a word, such as by the kernel's want of memory, is closed on its behalf."""
+        from kerasnn.tracking.folders import close, read_folder
+
+        found = read_folder(job.folder)
+        if job.code and (found is None or found.status == "RUNNING"):
+            how = f"signal {signal.Signals(-job.code).name}" if job.code < 0 else f"exit code {job.code}"
+            close(job.folder, job.label, "KILLED" if job.stopped else "FAILED", f"it ended by {how}\n\n{_tail(job)}")
+        if found and found.digest:
+            job.words = self._again[job.number]  # The next attempt, if there is one, goes on from what is left.
+        if not job.code:
+            log.info("run %d finished on %s after %.0f s", job.number, job.device, job.seconds)
+        else:
+            lines = _tail(job).strip().splitlines() or ["it said nothing"]
+            level = logging.INFO if job.stopped else logging.ERROR
+            further = "" if final else "; it is tried again"
+            log.log(
+                level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, lines[-1][:200]
+            )
+
+    def _subdir(self, cell: list[str], number: int) -> str:
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        from hydra.core.hydra_config import HydraConfig
+
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(composed)
+        try:
+            return str(composed.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = before
+
+
+def _command(words: Sequence[str], folder: Path, resume: bool) -> list[str]:
+    quoted = json.dumps(str(folder), ensure_ascii=False)
+    place = f"resume={quoted}" if resume else f"hydra.run.dir={quoted}"
+    return [sys.executable, "-m", "kerasnn", *words, place]
+
+
+def _link(place: Path, folder: Path) -> None:
+    """The sweep's folder leads to a run that began in another sweep, so that its table has it too."""
+    if place != folder and not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(os.path.relpath(folder, place.parent), target_is_directory=True)
+
+
+def _began(job: Job) -> None:
+    log.info("run %d begins on %s: %s%s", job.number, job.device, job.label, " once more" if job.attempts > 1 else "")
+
+
+def _tail(job: Job) -> str:
+    try:
+        return "\n".join(job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]) + "\n"
+    except OSError:
+        return ""
+
+
+def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
+    from kerasnn.analysis.tables import Column, render
+
+    rows = []
+    for job in jobs:
+        result = _result(job)
+        before = job in skipped
+        status = "finished before" if before else str(result.get("status", "")).lower() if job.attempts else "not begun"
+        accuracy = (result.get("metrics") or {}).get("test/accuracy")
+        seconds = None if before or not job.attempts else job.seconds
+        rows.append({"run": job.number, "what": job.label, "status": status, "accuracy": accuracy}
+                    | {"device": job.device or None, "seconds": seconds})  # fmt: skip
+    columns = {
+        "run": Column("run"),
+        "what": Column("what", text=True, fold=True),
+        "status": Column("status", text=True),
+        "accuracy": Column("test acc", "{:.4f}".format),
+        "device": Column("device", text=True),
+        "seconds": Column("seconds", "{:.0f}".format),
+    }
+    return render("table", rows, columns) if rows else ""
+
+
+def _result(job: Job) -> dict:
+    try:
+        return json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _returned(job: Job, overrides: Sequence[str]) -> JobReturn:
+    result = _result(job)
+    value = (result.get("metrics") or {}).get("best/val_accuracy") if result.get("status") == "FINISHED" else None
+    made = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    made.return_value = value
+    return made

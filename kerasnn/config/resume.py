@@ -1,0 +1,152 @@
+"""`resume=`: finds the run to go on with, and makes of the command line the one that began it, in its own folder.
+
+A run is resumed with the config that it began with. What may change is where it runs and is recorded, and
+`trainer.epochs`, which may grow: a schedule then stretches over the new number. Runs are found on disk, under `runs`;
+the folder that this module leaves behind `resume=` is what `kerasnn.training.resume` reads.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kerasnn.config.compose import check
+from kerasnn.config.strict import RunConfig
+from kerasnn.errors import ConfigError, DataError, suggestion
+from kerasnn.tracking.folders import RunFolder, read_folder, run_folders
+from kerasnn.tracking.store import RUNS
+from kerasnn.training.cluster import open_cluster
+
+KEY, AUTO = "resume", "auto"
+LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
+FREE = ("name", "resume", "tracking.", "data.dir", "strategy.")
+"""Keys that say where and under which name a training runs; a dot at the end stands for a whole section."""
+BOUND = ("strategy.synchronise_batch_norm",)
+"""Keys of such a section that do determine the training."""
+
+
+def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[str] = ()) -> list[str]:
+    """The overrides of the run that `resume=` among them names, with its folder; others come back as they are.
+
+    Args:
+        overrides: the user's own.
+        several: whether they are a sweep's.
+        searched: the override of the search path, where choices lie in further folders.
+
+    Raises:
+        ConfigError: no such run, a run that is finished or at work, or a key that differs from what the run began with.
+
+    Example:
+        >>> resumed(["resume=3f2a91c"])
+        ['++model=mlp', …, 'resume="/home/ada/runs/…-mlp"', 'hydra.run.dir="/home/ada/runs/…-mlp"']
+    """
+    named = next((value for key, value in map(_pair, reversed(overrides)) if key == KEY), "null")
+    rest = [override for override in overrides if _pair(override)[0] != KEY]
+    if named in ("null", ""):
+        return list(overrides)
+    if several:
+        raise ConfigError(f"resume={named} is for one run: a sweep goes on with hydra/launcher=kerasnn")
+    if named == AUTO:
+        config = check([*rest, *searched])
+        found = unfinished(config.digest, RUNS, taken=not _chief(config))
+        if found is None:
+            return rest
+        words = rest
+    else:
+        found = _find(named)
+        if found.status == "FINISHED":
+            raise ConfigError(f"resume={named}: {_label(found)} is finished; start another from it with from={named}")
+        words = [*_began_with(found), *rest]
+        config = check([*words, *searched])
+        if found.at_work and _chief(config):
+            raise ConfigError(f"resume={named}: {_label(found)} is being trained right now by another process")
+        _compare(named, found.values, config.values)
+    folder = json.dumps(str(found.path), ensure_ascii=False)
+    return [*words, f"{KEY}={folder}", f"hydra.run.dir={folder}"]
+
+
+def unfinished(digest: str, runs: str | Path, taken: bool = False) -> RunFolder | None:
+    """The newest run of a config that was cut off: FAILED, KILLED, or left RUNNING by a process that is dead.
+
+    Args:
+        digest: of the config.
+        runs: the folder to look in.
+        taken: also one that a living process has, as the chief of several workers may by now.
+    """
+    cut = (folder for folder in run_folders(runs) if folder.digest == digest and folder.status != "FINISHED")
+    return next((folder for folder in cut if taken or not folder.at_work), None)
+
+
+def _pair(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key.lstrip("+~"), value.strip("\"'")
+
+
+def _chief(config: RunConfig) -> bool:
+    cluster = open_cluster(config.strategy, os.environ)
+    return cluster is None or cluster.chief
+
+
+def _find(named: str) -> RunFolder:
+    """By folder, id, beginning of an id, or name; of several of one name, that which is not finished."""
+    own = read_folder(Path(named).expanduser())
+    if own:
+        return own
+    known = run_folders(RUNS)
+    ids = [run for run in known if run.run_id and run.run_id.startswith(named) and len(named) >= LEAST_PREFIX]
+    called = [run for run in known if run.name == named]
+    found = ids or [run for run in called if run.status != "FINISHED"] or called[:1]
+    if not found:
+        names = {run.name for run in known} | {run.run_id for run in known if run.run_id}
+        tail = suggestion(named, names).split("known: ")[0]
+        raise ConfigError(f"resume={named} is no run in {RUNS}: {tail}give its id, name or folder, or resume=auto")
+    if len(found) > 1:
+        ways = ", ".join(run.run_id or os.path.relpath(run.path) for run in found[:5])
+        raise ConfigError(f"resume={named} fits {len(found)} runs that were cut off: give one of {ways}")
+    return found[0]
+
+
+def _label(run: RunFolder) -> str:
+    return f"{run.name} in {os.path.relpath(run.path)}"
+
+
+def _began_with(run: RunFolder) -> list[str]:
+    """The overrides that the run was launched with, as Hydra keeps them."""
+    try:
+        words = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+        own = yaml.safe_load((run.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+        searched = [word for word in own["hydra"]["overrides"]["hydra"] if word.startswith("hydra.searchpath=")]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise DataError(
+            f"{_label(run)} does not say how it was launched (.hydra/overrides.yaml): start anew"
+        ) from error
+    return [*(word for word in words if _pair(word)[0] != KEY), *searched]
+
+
+def _compare(named: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...) and _binds(key)]
+    if "trainer.epochs" in keys and new["trainer.epochs"] > old["trainer.epochs"]:
+        keys.remove("trainer.epochs")
+    if keys:
+        told = ", ".join(f"{key} (was {old.get(key)}, now {new.get(key)})" for key in keys)
+        raise ConfigError(
+            f"resume={named} goes on with what the run began with, but these differ: {told}; leave them out, or start "
+            f"another run from its weights with from={named}"
+        )
+
+
+def _binds(key: str) -> bool:
+    free = any(key.startswith(word) if word.endswith(".") else key == word for word in FREE)
+    return key in BOUND or not free
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,138 @@
+"""Run folders on disk: what each holds, how its run ended, and whether a process is at work in it right now."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from kerasnn.errors import DataError
+from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
+
+if TYPE_CHECKING:
+    from kerasnn.tracking.tracker import Status
+
+RESULT, CONFIG, WORK, KILLED = "result.json", "config.yaml", "run.lock", "killed.txt"
+COPIES = ("downloads", "artifacts")
+"""Folders below `runs` that hold what runs left, but no run."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run that left a folder.
+
+    Args:
+        path: absolute.
+        name: of the run.
+        status: how it ended; RUNNING where it did not say.
+        digest: SHA-256 of what determines its training; empty where an earlier version wrote it.
+        run_id: MLflow's; None where it has none.
+        begun: when its folder was first written, in nanoseconds since 1970.
+    """
+
+    path: Path
+    name: str
+    status: str
+    digest: str
+    run_id: str | None
+    begun: int
+
+    @property
+    def values(self) -> dict:
+        """The config that it was composed from."""
+        try:
+            values = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise DataError(f"{self.path} has no {CONFIG} that can be read: start anew") from error
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a process that lives is training in it."""
+        try:
+            descriptor = os.open(self.path / WORK, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within it, this process is the one at work in a run folder; its death, however sudden, gives the folder free.
+
+    Raises:
+        DataError: another process is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / WORK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Several times, since who merely asks holds it for an instant.
+        if not any(lock(descriptor) or time.sleep(0.005) for _ in range(10)):
+            raise DataError(f"another process is training in {folder}: let it end, or stop it")
+        try:
+            yield
+        finally:
+            (folder / WORK).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def read_folder(path: Path) -> RunFolder | None:
+    """The run of a folder; None where it is no run's."""
+    try:
+        file = path / RESULT
+        result, begun = json.loads(file.read_text(encoding="utf-8")), file.stat().st_mtime_ns
+        begun = min(begun, (path / CONFIG).stat().st_mtime_ns)
+    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+        return None
+    if not isinstance(result, dict) or not isinstance(result.get("name"), str):
+        return None
+    state = read_state(path)
+    run_id = result.get("run_id") or (state.run_id if state else None)
+    return RunFolder(path.absolute(), result["name"], result.get("status", ""), result.get("digest", ""), run_id, begun)
+
+
+def run_folders(runs: str | Path) -> list[RunFolder]:
+    """Every run below a folder, newest first."""
+    files = Path(runs).glob(f"**/{RESULT}")
+    paths = (file.parent for file in files if not set(COPIES) & set(file.relative_to(runs).parts))
+    found = [folder for folder in map(read_folder, paths) if folder]
+    return sorted(found, key=lambda folder: folder.begun, reverse=True)
+
+
+def close(path: Path, name: str, status: "Status", reason: str) -> None:
+    """Says of a run whose process can no longer do so how it ended: in its folder and, where it is recorded, in MLflow.
+
+    Args:
+        path: the run's folder.
+        name: the run's, where its folder does not say.
+        status: how it ended.
+        reason: kept as the artifact `killed.txt`, such as the end of its log.
+    """
+    try:
+        result = json.loads((path / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # It ended before it had anything to say.
+        result = {"name": name}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / RESULT).write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
+    (path / KILLED).write_text(reason, encoding="utf-8")
+    opening = next((event for event, _ in _events(path) if event.get("event") == "start"), None)
+    if opening:
+        from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
+
+        tracker = SpoolTracker(path, opening["uri"], opening["artifacts"])
+        tracker.artifact(path / KILLED)
+        tracker.tags({"error": reason.splitlines()[0] if reason else status})
+        tracker.finish(status)
+
+
+def _events(path: Path) -> list:
+    return list(read_events(path / JOURNAL)) if (path / JOURNAL).exists() else []
