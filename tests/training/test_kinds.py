@@ -175,10 +175,10 @@ def test_sounds_are_told_apart(tmp_path):
 def test_published_weights_bring_their_standardisation(tmp_path):
     options = {"alpha": 0.35, "input_shape": (224, 224, 3)}
     keras.applications.MobileNetV2(weights=None, include_top=False, **options).save(tmp_path / "theirs.h5")
-    weights = ["model=mobilenet_v2", "model.alpha=0.35", f"model.weights={tmp_path / 'theirs.h5'}"]
+    weights = ["model=mobilenet_v2", "model.width_multiplier=0.35", f"model.weights={tmp_path / 'theirs.h5'}"]
     result, tracker = result_of(tmp_path / "run", *weights, *PICTURES, *SHORT, "trainer.epochs=1")
     assert tracker.models[0]["metadata"]["mean"] == [0.5, 0.5, 0.5]
-    ours = mobilenet_v2((32, 32, 3), 10, alpha=0.35)
+    ours = mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35)
     assert result.metrics["cost/params_trainable"] == count(ours).params_trainable
 
 

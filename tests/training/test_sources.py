@@ -200,7 +200,7 @@ def test_official_weights_come_through_the_same_door(shared_data, monkeypatch):
     file = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
     start = open_start(file, "mobilenet_v2")
     assert start.apply(make_bundle(synthetic(channels=3))).mean == (0.5, 0.5, 0.5)
-    report = start.load(mobilenet_v2((32, 32, 3), 10, alpha=0.35), NAMES)
+    report = start.load(mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35), NAMES)
     assert report.missing == ("predictions",)
 
 
