@@ -15,7 +15,7 @@ run: $(VENV)/.installed
 	$(BIN)/python -m kerasnn
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -51,20 +51,24 @@ def main(arguments: list[str]) -> int:
 
 
 def find(config: "RunConfig", steps: int = STEPS, first: float = FIRST, last: float = LAST) -> "RangeTest":
-    """The range test of a config; its schedule, phases and callbacks play no part.
+    """The range test of a config; its schedule and callbacks play no part, and of its phases the first is tested.
 
     Args:
-        config: what a training would do.
+        config: what a training would do; with `trainer=finetune`, what learns is what its first phase lets learn, such
+            as the head alone.
         steps: at most so many.
         first: the rate of the first step.
         last: the rate that the last would have.
     """
     from kerasnn.config.recipe import Recipe
     from kerasnn.data.stream import train_stream
+    from kerasnn.training import phases
     from kerasnn.training.range_test import range_test
     from kerasnn.training.run import build
 
-    job = build(replace(config, schedule=Recipe("kerasnn.training.schedules.constant"), finetune=None))
+    job = build(replace(config, schedule=Recipe("kerasnn.training.schedules.constant")))
+    if config.finetune:
+        phases.begin_phase(job, job.phases[0])
     stream = train_stream(
         job.bundle,
         seed=config.seed,
@@ -73,7 +77,9 @@ def find(config: "RunConfig", steps: int = STEPS, first: float = FIRST, last: fl
         steps_per_epoch=job.steps,
         augment=job.policy if job.policy.ops else None,
     )
-    return range_test(job.model, stream, steps, first, last)
+    factor = job.phases[0].factor  # Between what the config says and what the optimizer gets.
+    found = range_test(job.model, stream, steps, first * factor, last * factor)
+    return replace(found, rates=found.rates / factor)
 
 
 def _config(overrides: list[str], further: str | None) -> "RunConfig":
@@ -92,6 +98,7 @@ def _config(overrides: list[str], further: str | None) -> "RunConfig":
 def _answer(found: "RangeTest", config: "RunConfig", steps: int) -> str:
     """What the curve says, in words."""
     names = " ".join(f"{group}={config.choices[group]}" for group in ("model", "data", "optimizer"))
+    names += " (the first phase of trainer=finetune)" if config.finetune else ""
     ended = f"{len(found.rates)} of {steps} steps, rates {found.rates[0]:.1e} to {found.rates[-1]:.1e}"
     lowest = f"the loss fell most steeply there, from {found.smooth[0]:.3g} to {found.smooth.min():.3g}"
     rate = found.suggestion / config.trainer.rate_factor  # A training multiplies it again.

@@ -1,4 +1,4 @@
-"""One process for all tests: TensorFlow is imported once, with four logical CPU devices for the replicas."""
+"""One process for many tests: TensorFlow is imported once in each, with four logical CPU devices for the replicas."""
 
 import os
 from pathlib import Path

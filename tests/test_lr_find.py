@@ -9,6 +9,8 @@ import pytest
 from kerasnn import lr_find
 from kerasnn.config.compose import compose
 from kerasnn.errors import ConfigError
+from kerasnn.models.mlp import mlp
+from kerasnn.training import run as training
 
 SMALL = ["model=mlp", "model.hidden_widths=[16]", "data=synthetic", "data.examples=300", "data.train_examples=128"]
 SMALL += ["trainer.batch_size=32", "optimizer=sgd"]
@@ -44,6 +46,33 @@ def test_schedule_of_the_config_plays_no_part(tmp_path, capsys):
     assert lr_find.main([*SMALL, "schedule=cosine", "--steps", "30", "--out", str(path)]) == 0
     assert path.exists()
     assert path.with_suffix(".csv").exists()
+
+
+def test_first_phase_of_a_finetuning_is_what_is_tested(tmp_path, monkeypatch, capsys):
+    mlp((16, 16, 1), 3, hidden_widths=(16,)).save(tmp_path / "start.keras")
+    jobs = []
+    built = training.build
+    monkeypatch.setattr(training, "build", lambda config: jobs.append(built(config)) or jobs[-1])
+    base = [
+        *SMALL,
+        "data.num_classes=3",
+        "data.image_size=16",
+        "data.channels=1",
+        f"from={tmp_path / 'start.keras'}",
+        "trainer=finetune",
+    ]
+    path = str(tmp_path / "curve.png")
+    assert lr_find.main([*base, "trainer.batch_size=32", "--steps", "30", "--out", path]) == 0
+    assert "mlp data=synthetic optimizer=sgd (the first phase of trainer=finetune): " in capsys.readouterr().out
+    # The head learns first, 16 · 3 + 3 numbers.
+    (job,) = jobs
+    assert [weight.path for weight in job.model.trainable_variables] == ["predictions/kernel", "predictions/bias"]
+    # Without a phase for the head everything learns at a tenth of what the config says, and that is what is drawn.
+    whole = ["trainer.batch_size=32", "finetune.head_epochs=0", "finetune.factor=0.1"]
+    assert lr_find.main([*base, *whole, "--steps", "30", "--out", path]) == 0
+    assert len(jobs[-1].model.trainable_variables) == 4
+    with open(tmp_path / "curve.csv", encoding="utf-8") as file:
+        assert float(next(csv.DictReader(file))["learning_rate"]) == pytest.approx(lr_find.FIRST)
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ def mistakes(bundle: Bundle, seen: Evaluation, folder: Path) -> Path:
 
 
 def writing(model: keras.Model, bundle: Bundle, seed: int, folder: Path) -> Path:
-    """What a model of sequences writes: answers to test sources, or texts that go on from the start of test texts.
+    """What a model of sequences writes: answers to test sources, filled gaps, or texts that go on from a beginning.
 
     Args:
-        model: of the next token, or an encoder-decoder.
+        model: of the next token, of hidden ones, or an encoder-decoder.
         bundle: whose test split gives the sources or the first words.
         seed: of the draws.
         folder: of the run; `samples.txt` is made in it.
@@ -81,6 +81,11 @@ def writing(model: keras.Model, bundle: Bundle, seed: int, folder: Path) -> Path
             for source, answer, label in zip(rows.tokens[:, 0], answers, rows.labels, strict=True)
         ]
         return _write(folder / "samples.txt", lines)
+    if bundle.hide:
+        rows = bundle.test.take(np.arange(min(SPECIMENS, len(bundle.test))))
+        answers = model.predict_on_batch(rows.tokens).argmax(axis=-1)
+        lines = [_gaps(bundle, *row) for row in zip(rows.tokens, rows.labels, answers, strict=True)]
+        return _write(folder / "samples.txt", lines)
     length = bundle.input_shape[0]
     prompts = bundle.test.tokens[:TEXTS, : max(1, length // 8)]
     texts = generate(model, prompts, MOST_TOKENS, temperature=TEMPERATURE, seed=seed)
@@ -91,10 +96,23 @@ def _verdict(answer: str, expected: str) -> str:
     return "right" if answer == expected else f"expected {expected}"
 
 
+def _gaps(bundle: Bundle, tokens: np.ndarray, labels: np.ndarray, answers: np.ndarray | None = None) -> str:
+    """A text whose hidden tokens stand in brackets, with what was answered: `a [fine → good] film`."""
+    decode = bundle.tokenizer.decode
+    parts, seen = [], 0
+    for place in np.flatnonzero(labels >= 0):
+        answer = f" → {decode(answers[place : place + 1]) or '?'}" if answers is not None else ""
+        parts += [decode(tokens[seen:place]), f"[{decode(labels[place : place + 1])}{answer}]"]
+        seen = place + 1
+    return " ".join(filter(None, (*parts, decode(tokens[seen:]))))
+
+
 def _as_text(bundle: Bundle, tokens: np.ndarray, label: np.ndarray) -> str:
     decode = bundle.tokenizer.decode
     if np.ndim(label) == 0:
         return f"{bundle.class_names[int(label)]}: {decode(tokens)}"
+    if bundle.hide:
+        return _gaps(bundle, tokens, label)
     target = decode(label[label >= 0])
     return f"{decode(tokens[0])} → {target}" if tokens.ndim == 2 else f"{decode(tokens)!r} → {target!r}"
 

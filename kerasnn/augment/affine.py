@@ -178,13 +178,13 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, fill: Fill) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode=fill.upper(),
     )
-    # The four bilinear weights add up to 1 only within rounding.
-    return tf.ensure_shape(tf.clip_by_value(sampled, 0.0, 1.0), images.shape)
+    # The four bilinear weights add up to 1 only within rounding; none is below 0.
+    return tf.ensure_shape(tf.minimum(sampled, 1.0), images.shape)
 
 
 def _rows(first: list[tf.Tensor], second: list[tf.Tensor]) -> tf.Tensor:
     zero, one = tf.zeros_like(first[0]), tf.ones_like(first[0])
-    return tf.stack([tf.stack(row, -1) for row in (first, second, [zero, zero, one])], -2)
+    return tf.reshape(tf.stack([*first, *second, zero, zero, one], axis=-1), (-1, 3, 3))
 
 
 def _about_centre(matrices: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerasnn.augment import tone
 from kerasnn.augment.affine import Fill, shear_and_shift, turn, warp
 from kerasnn.augment.chance import beta, dirichlet
+from kerasnn.augment.rows import like, to_rows
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import Positive, PositiveFloat, Range
 
@@ -184,17 +185,16 @@ class AugMix:
         """Mix each picture by its own draw; shape, dtype and range stay."""
         batch = tf.shape(images)[0]
         weigh, blend, deep, *layers = tf.unstack(tf.random.split(seed, 6))
-        chains = tf.tile(images, (self.width, 1, 1, 1))
+        chains = tf.concat([images] * self.width, axis=0)
         depth = tf.random.stateless_uniform([self.width * batch], deep, 1, 4, tf.int32)
         for done, own in enumerate(layers):
             chains = self._lengthen(chains, done < depth, own)
-        # Rows of pixels, chain by chain: (width, batch, height · width · channels).
-        rows = tf.reshape(chains, (self.width, batch, math.prod(images.shape[1:])))
-        weights = dirichlet(self.width, batch, self.alpha, weigh)[:, :, None]
-        mixture = tf.reshape(tf.reduce_sum(weights * rows, axis=0), tf.shape(images))
-        share = beta(batch, self.alpha, blend)[:, None, None, None]
-        mixed = tf.clip_by_value(images + share * (mixture - images), 0.0, 1.0)
-        return tf.ensure_shape(mixed, images.shape)
+        share = beta(batch, self.alpha, blend)
+        weights = share * dirichlet(self.width, batch, self.alpha, weigh)  # (width, batch)
+        mixed = (1.0 - share)[:, None] * to_rows(images)
+        for weight, chain in zip(tf.unstack(weights), tf.split(to_rows(chains), self.width), strict=True):
+            mixed += weight[:, None] * chain
+        return like(tf.clip_by_value(mixed, 0.0, 1.0), images)
 
     def _lengthen(self, chains: tf.Tensor, open_: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """One more operation for the chains that are still open."""

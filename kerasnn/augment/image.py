@@ -1,4 +1,4 @@
-"""Flip, padded crop, colour, noise and occlusion. What moves pixels is in `affine.py`, what mixes pictures in `mix.py`.
+"""Flip, padded crop, colour, channel shuffle, noise, occlusion. Moves are in `affine.py`, tones in `tone.py`.
 
 Every op is a callable `op(images, seed) -> images`: images float32 (batch, height, width, channels) in [0, 1], seed an
 int32 tensor of shape (2,). Equal seeds give equal pixels, on any number of threads; each example has its own draw.
@@ -10,6 +10,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from kerasnn.augment.chance import Occasional, happens, normal
+from kerasnn.augment.rows import like, over_lines, over_pixels, to_lines, to_rows
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import NonNegativeFloat, Positive, Probability
 
@@ -19,7 +21,7 @@ RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456
 
 
 @dataclass(frozen=True)
-class Flip:
+class Flip(Occasional):
     """Mirror a picture left to right with a probability (Krizhevsky et al. 2012, section 4.1).
 
     Not for digits or letters: a mirrored 2 is no 2.
@@ -37,13 +39,9 @@ class Flip:
     probability: Probability = 0.5
     vertical: bool = False
 
-    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Mirror some of the pictures; shape, dtype and range stay."""
-        axis = 1 if self.vertical else 2
-        batch, length = tf.shape(images)[0], tf.shape(images)[axis]
-        mirrored = tf.random.stateless_uniform([batch, 1], seed) < self.probability
-        places = tf.where(mirrored, tf.range(length)[::-1], tf.range(length))
-        return tf.gather(images, places, axis=axis, batch_dims=1)
+    def change(self, images: tf.Tensor) -> tf.Tensor:
+        """Mirror pictures; shape, dtype and range stay."""
+        return tf.reverse(images, [1 if self.vertical else 2])
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,8 @@ class PaddedCrop:
         """Cut one window per picture; shape, dtype and range stay."""
         shape = tf.shape(images)
         corners = tf.random.stateless_uniform([shape[0], 2], seed, -self.padding, self.padding + 1, tf.int32)
-        # The op wants the window's middle. Beyond the picture it fills with zeros: the padding, without making it.
-        windows = tf.raw_ops.ExtractGlimpse(
-            input=images,
-            size=shape[1:3],
-            offsets=tf.cast(corners, tf.float32) + tf.cast(shape[1:3], tf.float32) / 2,
-            centered=False,
-            normalized=False,
-            uniform_noise=False,
-            noise="zero",
-        )
-        return tf.ensure_shape(windows, images.shape)
+        # Beyond the picture a window is black: the padding, without making it.
+        return tf.ensure_shape(windows(images, tuple(images.shape[1:3]), corners), images.shape)
 
 
 @dataclass(frozen=True)
@@ -113,21 +102,53 @@ class Colour:
             raise ConfigError(
                 f"Colour: images have {channels} channels; it works on 1 (grayscale) or 3 (red, green, blue)"
             )
-        shape = tf.shape(images)
         strengths = tf.constant([[self.brightness], [self.contrast], [self.saturation], [self.hue]])
-        draws = strengths * tf.random.stateless_uniform([4, shape[0]], seed, -1.0, 1.0)
-        brightness, contrast, saturation = tf.unstack(1.0 + draws[:3, :, None, None])  # each (batch, 1, 1)
-        pixels = tf.reshape(images, (shape[0], -1, channels)) * brightness
-        luma = tf.constant([LUMA if channels == 3 else (1.0,)])
-        grey = tf.reduce_sum(tf.reduce_mean(pixels, axis=1, keepdims=True) * luma, axis=2, keepdims=True)
+        draws = strengths * tf.random.stateless_uniform([4, tf.shape(images)[0]], seed, -1.0, 1.0)
+        brightness, contrast, saturation = tf.unstack(1.0 + draws[:3])  # each (batch,)
+        luma = tf.constant(LUMA if channels == 3 else (1.0,))
+        grey = brightness * tf.linalg.matvec(over_pixels(tf.reduce_mean, images), luma)
+        factors = brightness * contrast
         if channels == 3:
-            matrices = contrast * tf.matmul(saturate(saturation), _turn_hue(draws[3]))
-            pixels = tf.matmul(pixels, matrices)
+            matrices = tf.matmul(saturate(saturation[:, None, None]), _turn_hue(draws[3]))
+            pixels = tf.reshape(images, (-1, math.prod(images.shape[1:3]), 3))
+            rows = to_rows(tf.reshape(tf.matmul(pixels, factors[:, None, None] * matrices), (-1, *images.shape[1:])))
         else:
-            pixels = contrast * pixels
+            rows = to_rows(images) * factors[:, None]
         # Saturation and hue leave grey as it is, so the offset of contrast may come last.
-        recoloured = tf.clip_by_value(pixels + (1.0 - contrast) * grey, 0.0, 1.0)
-        return tf.ensure_shape(tf.reshape(recoloured, shape), images.shape)
+        return like(tf.clip_by_value(rows + ((1.0 - contrast) * grey)[:, None], 0.0, 1.0), images)
+
+
+@dataclass(frozen=True)
+class ChannelShuffle:
+    """Let red, green and blue change places, each order as likely as any other (as keras-cv's ChannelShuffle).
+
+    Args:
+        probability: of shuffling, drawn for each example; one shuffle in six leaves three channels as they are.
+
+    Shapes: `(batch, height, width, channels)` in and out, of two channels or more.
+
+    Raises:
+        ConfigError: the images have a single channel.
+
+    Example:
+        >>> ChannelShuffle(probability=0.5)(images, seed=tf.constant([0, 1]))
+    """
+
+    probability: Probability = 0.5
+
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Shuffle each picture by its own draw; shape, dtype and range stay."""
+        channels = images.shape[-1]
+        if channels == 1:
+            shape = tuple(images.shape[1:])
+            raise ConfigError(f"ChannelShuffle cannot take pictures of {shape}: one channel has nowhere to go")
+        batch = tf.shape(images)[0]
+        chance, order = tf.unstack(tf.random.split(seed, 2))
+        shuffled = tf.argsort(tf.random.stateless_uniform([batch, channels], order), axis=1)
+        sources = tf.where(happens(batch, self.probability, chance)[:, None], shuffled, tf.range(channels))
+        # A product with zeros and a one moves numbers exactly, and faster than a gather of single ones.
+        pixels = tf.reshape(images, (-1, math.prod(images.shape[1:3]), channels))
+        return like(tf.matmul(pixels, tf.one_hot(sources, channels, axis=1)), images)
 
 
 @dataclass(frozen=True)
@@ -147,8 +168,10 @@ class Noise:
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Add noise; shape and dtype stay, what leaves [0, 1] is cut off."""
-        noise = tf.random.stateless_normal(tf.shape(images), seed, stddev=self.deviation)
-        return tf.clip_by_value(images + noise, 0.0, 1.0)
+        rows = to_rows(images)
+        numbers = tf.size(rows)
+        noise = tf.reshape(normal([numbers + numbers % 2], seed)[:numbers], tf.shape(rows))
+        return like(tf.clip_by_value(rows + self.deviation * noise, 0.0, 1.0), images)
 
 
 @dataclass(frozen=True)
@@ -185,21 +208,17 @@ class Occlusion:
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Cover a rectangle in some of the pictures; shape, dtype and range stay."""
-        shape = tf.shape(images)
         place, pixels = tf.unstack(tf.random.split(seed, 2))
-        rows, columns = (tf.cast(lines, images.dtype) for lines in self._lines(shape, place))
-        # Pixels and channels in one axis: a last axis of 3 is broadcast several times more slowly.
-        channels = images.shape[-1]
-        lines = tf.reshape(images, (shape[0], shape[1], -1))
-        covered = rows[:, :, None] * tf.repeat(columns, channels, axis=1)[:, None, :]
+        rows, columns = self._lines(tf.shape(images), place)
+        lines = to_lines(images)
+        covered = rows[:, :, None] & tf.repeat(columns, images.shape[-1], axis=1)[:, None, :]
         if self.cover == "noise":
             cover = tf.random.stateless_uniform(tf.shape(lines), pixels)
         elif self.cover == "mean":
-            cover = tf.tile(tf.reduce_mean(images, axis=[1, 2])[:, None, :], (1, 1, shape[2]))
+            cover = over_lines(over_pixels(tf.reduce_mean, images), images)
         else:
             cover = 0.0
-        result = lines * (1.0 - covered) + cover * covered
-        return tf.ensure_shape(tf.reshape(result, shape), images.shape)
+        return like(tf.where(covered, cover, lines), images)
 
     def _lines(self, shape: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draw each rectangle: which rows `(batch, height)` and columns `(batch, width)` it covers."""
@@ -217,6 +236,28 @@ class Occlusion:
         rows = (starts[0] <= height) & (height < ends[0])
         columns = (starts[1] <= width) & (width < ends[1])
         return rows, columns
+
+
+def windows(images: tf.Tensor, size: tuple[int, int], corners: tf.Tensor) -> tf.Tensor:
+    """A window of each picture, black where it lies beyond.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        size: height and width of the windows.
+        corners: int32 `(batch, 2)`, row and column of each window's upper left pixel.
+
+    Returns:
+        Pixels `(batch, *size, channels)`.
+    """
+    return tf.raw_ops.ExtractGlimpse(
+        input=images,
+        size=size,
+        offsets=tf.cast(corners, tf.float32) + tf.constant(size, tf.float32) / 2,  # The op wants the window's middle.
+        centered=False,
+        normalized=False,
+        uniform_noise=False,
+        noise="zero",
+    )
 
 
 def saturate(factors: tf.Tensor) -> tf.Tensor:

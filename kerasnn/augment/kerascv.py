@@ -103,7 +103,7 @@ class KerasCVMix(Mix):
     """Run a layer of keras-cv that mixes a batch and its labels, such as Mosaic (Bochkovskiy et al. 2020).
 
     Mosaic puts four pictures into a grid and cuts a window of one picture's size about the point where they meet; the
-    label counts the area of each. It was made for finding small things, so try it before you trust it for classes.
+    label counts the area of each; `mix.Mosaic` does the same between whole pixels, and faster.
     Layers that draw outside of their sources, such as keras-cv's MixUp, CutMix and FourierMix, are refused: `mix.py`
     has these.
 

@@ -1,17 +1,19 @@
-"""Pictures mixed with others of their batch, and their labels with them: MixUp, CutMix, FMix.
+"""Pictures mixed with others of their batch, and their labels with them: MixUp, CutMix, FMix, Mosaic.
 
 A mixing op takes labels as shares, float32 `(batch, classes)`, each row with a sum of 1, and keeps them so: a picture
 that is 30 % of another has 30 % of its label. Which other is drawn by one shift of the whole batch, whose order is
-random already, so that no picture is mixed with itself.
+random already, so that no picture is mixed with itself; Mosaic, which takes three, draws each by itself.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from kerasnn.augment.chance import beta, happens
+from kerasnn.augment.chance import beta, happens, normal
+from kerasnn.augment.image import windows
+from kerasnn.augment.rows import like, to_lines, to_rows
+from kerasnn.errors import ConfigError
 from kerasnn.ranges import PositiveFloat, Probability
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -54,13 +56,10 @@ class MixUp(Mix):
 
     def __call__(self, images: tf.Tensor, shares: tf.Tensor, seed: tf.Tensor) -> Batch:
         """Mix a batch; shapes, dtypes, range and sums stay."""
-        batch = tf.shape(images)[0]
-        own, partners = _draw(batch, self.alpha, self.probability, seed)
-        # One long row per picture: a last axis of 3 is broadcast several times more slowly.
-        rows = tf.reshape(images, (batch, math.prod(images.shape[1:])))
+        own, partners = _draw(tf.shape(images)[0], self.alpha, self.probability, seed)
+        rows = to_rows(images)
         mixed = _blend(rows, tf.gather(rows, partners), own[:, None])
-        images = tf.ensure_shape(tf.reshape(mixed, tf.shape(images)), images.shape)
-        return images, _mix_labels(shares, partners, own)
+        return like(mixed, images), _mix_labels(shares, partners, own)
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,10 @@ class CutMix(Mix):
         rows, columns = _stretch(down, side, shape[1]), _stretch(right, side, shape[2])
         channels = images.shape[-1]
         foreign = rows[:, :, None] & tf.repeat(columns, channels, axis=1)[:, None, :]
-        lines = tf.reshape(images, (shape[0], shape[1], images.shape[2] * channels))
+        lines = to_lines(images)
         mixed = tf.where(foreign, tf.gather(lines, partners), lines)
         left = 1.0 - _share(rows) * _share(columns)
-        return tf.ensure_shape(tf.reshape(mixed, shape), images.shape), _mix_labels(shares, partners, left)
+        return like(mixed, images), _mix_labels(shares, partners, left)
 
 
 @dataclass(frozen=True)
@@ -137,23 +136,85 @@ class FourierMix(Mix):
         # The lowest of the pixels that stay; an own share of 0 keeps none.
         bars = tf.pad(tf.sort(surface, direction="DESCENDING"), [[0, 0], [1, 0]], constant_values=np.inf)
         mask = surface >= tf.gather(bars, kept, batch_dims=1)[:, None]
-        lines = tf.reshape(images, (shape[0], height * width * channels))
-        mixed = tf.where(tf.repeat(mask, channels, axis=1), lines, tf.gather(lines, partners))
-        return tf.ensure_shape(tf.reshape(mixed, shape), images.shape), _mix_labels(shares, partners, _share(mask))
+        rows = to_rows(images)
+        mixed = tf.where(tf.repeat(mask, channels, axis=1), rows, tf.gather(rows, partners))
+        return like(mixed, images), _mix_labels(shares, partners, _share(mask))
 
     def _surface(self, batch: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
         """Smooth noise: `(batch, height, width)`."""
         frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
         fall = np.maximum(frequency, 1.0 / max(height, width)) ** -self.decay
-        real, imaginary = tf.unstack(tf.random.stateless_normal([2, batch, *fall.shape], seed))
+        real, imaginary = tf.unstack(normal([2, batch, *fall.shape], seed))
         scale = tf.constant(fall, tf.float32)
         return tf.signal.irfft2d(tf.complex(scale * real, scale * imaginary), [height, width])
+
+
+@dataclass(frozen=True)
+class Mosaic(Mix):
+    """Show four pictures in one, and as much of each one's label (Bochkovskiy et al. 2020).
+
+    Four pictures lie in a grid, and a window of one picture's size is cut about the point where they meet, between
+    whole pixels. It was made for finding small things, so try it before you trust it for classes.
+
+    Args:
+        low: where they may meet in the window at least, down and across, as a share of height and width.
+        high: … and at most.
+        probability: of being mixed, drawn for each example.
+        until: the share of the epochs after which mixing stops; 1 never stops.
+
+    Shapes: images `(batch, height, width, channels)` and shares `(batch, classes)`, in and out.
+
+    Raises:
+        ConfigError: low is larger than high.
+
+    Example:
+        >>> images, shares = Mosaic()(images, shares, seed=tf.constant([0, 1]))
+    """
+
+    low: Probability = 0.25
+    high: Probability = 0.75
+    probability: Probability = 1.0
+    until: Probability = 0.9
+
+    def __post_init__(self):
+        if self.low > self.high:
+            raise ConfigError(f"Mosaic: low={self.low} is larger than high={self.high}; give low <= high")
+
+    def __call__(self, images: tf.Tensor, shares: tf.Tensor, seed: tf.Tensor) -> Batch:
+        """Mix a batch; shapes, dtypes, range and sums stay."""
+        batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        who, where, chance = tf.unstack(tf.random.split(seed, 3))
+        others = tf.random.stateless_uniform([batch, 3], who, 0, batch, tf.int32)
+        # Upper left the picture itself, upper right, lower left, lower right.
+        four = tf.concat([tf.range(batch)[:, None], others], axis=1)
+        meets = tf.random.stateless_uniform([2, batch], where, self.low, self.high)
+        meets = tf.where(happens(batch, self.probability, chance), meets, 1.0)  # In the far corner: itself alone.
+        down, right = tf.unstack(tf.cast(tf.round(meets * [[height], [width]]), tf.int32))
+        corners = tf.stack([tf.zeros_like(right), width - right], axis=1)
+        mixed = windows(_side_by_side(images, four, down), (height, width), corners)
+        upper, left = (tf.cast(pixels, tf.float32) / side for pixels, side in ((down, height), (right, width)))
+        areas = tf.stack([upper * left, upper * (1 - left), (1 - upper) * left, (1 - upper) * (1 - left)], axis=1)
+        labels = tf.reduce_sum(areas[:, :, None] * tf.gather(shares, four), axis=1)
+        return tf.ensure_shape(mixed, images.shape), tf.ensure_shape(labels, shares.shape)
+
+
+def _side_by_side(images: tf.Tensor, four: tf.Tensor, down: tf.Tensor) -> tf.Tensor:
+    """The last `down` lines of the upper two of four pictures, then the first of the lower two, twice as wide."""
+    height, width, channels = images.shape[1:]
+    places = tf.range(height)
+    lower = tf.cast(places >= down[:, None], tf.int32)
+    line = (places - down[:, None]) % height
+    pairs = tf.gather(tf.reshape(four, (-1, 2, 2)), lower, batch_dims=1)  # (batch, height, 2)
+    lines = tf.gather(tf.reshape(images, (-1, width * channels)), pairs * height + line[:, :, None])
+    return tf.reshape(lines, (-1, height, 2 * width, channels))
 
 
 def _draw(batch: tf.Tensor, alpha: float, probability: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Each picture's own share, `(batch,)`, and the place of the other."""
     share, chance, shift = tf.unstack(tf.random.split(seed, 3))
-    own = tf.where(happens(batch, probability, chance), beta(batch, alpha, share), 1.0)
+    own = beta(batch, alpha, share)
+    if probability < 1:
+        own = tf.where(happens(batch, probability, chance), own, 1.0)
     offset = tf.random.stateless_uniform([], shift, 1, tf.maximum(batch, 2), tf.int32)
     return own, (tf.range(batch) + offset) % batch
 

@@ -1,33 +1,37 @@
 """Operations on tones and colours as in PIL, on a batch: functions of per-picture strengths, and the ops made of them.
 
 The functions take images float32 `(batch, height, width, channels)` in [0, 1] and keep them there; factors, thresholds
-and bits are float32 `(batch,)`. PIL's tables of 256 levels are kept where the level matters: equalize and posterize.
+and bits are float32 `(batch,)`. PIL's 256 levels are kept where the level matters: equalize and posterize.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 import tensorflow as tf
 
-from kerasnn.augment.chance import happens
+from kerasnn.augment.chance import Occasional, happens
 from kerasnn.augment.image import LUMA, saturate
+from kerasnn.augment.rows import like, over_lines, over_pixels, to_lines, to_rows
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import Probability, Range
 
 Bits = Annotated[int, Range(low=1, high=8)]
 
-Change = Callable[[tf.Tensor], tf.Tensor]
-
 LEVELS = 256
 
-# Of 0 to 8 bits that stay, the distance between levels and its inverse. A table, since powers and divisions in a graph
-# may come out a little less than whole, and floor would make a whole step of it.
-STEPS = tuple((2.0 ** (8 - bits), 2.0 ** (bits - 8)) for bits in range(9))
+AS_IT_IS = 9  # In place of a number of bits: the picture does not change at all.
+
+# Of 0 to 8 bits that stay: by what to multiply before fractions are cut off, and after. The first is a millionth more,
+# since what should be whole may come out a little less. So large a power of two makes every pixel whole.
+STEPS = (
+    *((255 * (1 + 2**-20) * 2.0 ** (bits - 8), 2.0 ** (8 - bits) / 255) for bits in range(9)),
+    (2.0**100, 2.0**-100),
+)
 
 
 @dataclass(frozen=True)
-class AutoContrast:
+class AutoContrast(Occasional):
     """Stretch each channel of a picture until its darkest pixel is 0 and its brightest 1.
 
     Args:
@@ -41,13 +45,13 @@ class AutoContrast:
 
     probability: Probability = 0.5
 
-    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Stretch some of the pictures; shape, dtype and range stay."""
-        return _some(images, auto_contrast, self.probability, seed)
+    def change(self, images: tf.Tensor) -> tf.Tensor:
+        """Stretch pictures; shape, dtype and range stay."""
+        return auto_contrast(images)
 
 
 @dataclass(frozen=True)
-class Equalize:
+class Equalize(Occasional):
     """Make all 256 levels of each channel about equally frequent (histogram equalization, as PIL's ImageOps has it).
 
     Args:
@@ -61,9 +65,9 @@ class Equalize:
 
     probability: Probability = 0.5
 
-    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Equalize some of the pictures; shape, dtype and range stay."""
-        return _some(images, equalize, self.probability, seed)
+    def change(self, images: tf.Tensor) -> tf.Tensor:
+        """Equalize pictures; shape, dtype and range stay."""
+        return equalize(images)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class Posterize:
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Posterize some of the pictures; shape, dtype and range stay."""
-        return _some(images, lambda some: posterize(some, _fill(some, self.bits)), self.probability, seed)
+        chosen = happens(tf.shape(images)[0], self.probability, seed)
+        return posterize(images, tf.where(chosen, self.bits, AS_IT_IS))
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ class Solarize:
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Solarize some of the pictures; shape, dtype and range stay."""
-        return _some(images, lambda some: solarize(some, _fill(some, self.threshold)), self.probability, seed)
+        chosen = happens(tf.shape(images)[0], self.probability, seed)
+        return solarize(images, tf.where(chosen, self.threshold, math.inf))
 
 
 @dataclass(frozen=True)
@@ -133,52 +139,61 @@ class Sharpness:
 
 def auto_contrast(images: tf.Tensor) -> tf.Tensor:
     """Each channel stretched to reach from 0 to 1; one of a single tone stays."""
-    lowest = tf.reduce_min(images, axis=[1, 2], keepdims=True)
-    span = tf.reduce_max(images, axis=[1, 2], keepdims=True) - lowest
+    lowest = over_pixels(tf.reduce_min, images)
+    span = over_pixels(tf.reduce_max, images) - lowest
     flat = tf.cast(span <= 0, images.dtype)
     # A channel of a single tone: (x - 0) / 1.
-    return tf.clip_by_value((images - lowest * (1.0 - flat)) / (span + flat), 0.0, 1.0)
+    low, length = (over_lines(each, images) for each in (lowest * (1.0 - flat), span + flat))
+    return like(tf.clip_by_value((to_lines(images) - low) / length, 0.0, 1.0), images)
 
 
 def equalize(images: tf.Tensor) -> tf.Tensor:
     """Each channel through the table that PIL's `ImageOps.equalize` makes of its histogram."""
-    height, width, channels = images.shape[1:]
-    planes = tf.transpose(_levels(images), (0, 3, 1, 2))
-    rows = tf.reshape(tf.cast(planes, tf.int32), (-1, height * width))
-    counts = tf.raw_ops.DenseBincount(input=rows, size=LEVELS, weights=tf.constant([], tf.int32), binary_output=False)
+    channels, pixels = images.shape[3], math.prod(images.shape[1:3])
+    # Every picture's tables lie in one row, channel after channel, so a pixel's place is its level and its channel's
+    # begin. Half a level more, and cutting off is rounding.
+    begins = tf.constant([LEVELS * channel + 0.5 for channel in range(channels)] * pixels)
+    places = tf.cast(to_rows(images) * (LEVELS - 1.0) + begins, tf.int32)
+    none = tf.constant([], tf.int32)
+    counts = tf.raw_ops.DenseBincount(input=places, size=LEVELS * channels, weights=none, binary_output=False)
+    table = tf.reshape(_equal_tones(tf.reshape(counts, (-1, channels, LEVELS)), pixels), [-1])
+    tables = tf.range(tf.shape(places)[0])[:, None] * (LEVELS * channels)
+    return like(tf.gather(table, places + tables), images)
+
+
+def _equal_tones(counts: tf.Tensor, pixels: int) -> tf.Tensor:
+    """Of how often each level occurs among the pixels, what becomes of it, in [0, 1]; `(batch, channels, levels)`."""
     # The brightest level that occurs is left out of the step, as in PIL.
-    brightest = tf.gather(counts, tf.reduce_max(rows, axis=1), batch_dims=1)
-    step = (height * width - brightest) // (LEVELS - 1)
-    before = tf.cumsum(counts, axis=1, exclusive=True)
-    safe = tf.maximum(step, 1)[:, None]
+    brightest = tf.reduce_max(tf.where(counts > 0, tf.range(LEVELS), 0), axis=2)
+    step = ((pixels - tf.gather(counts, brightest, batch_dims=2)) // (LEVELS - 1))[:, :, None]
+    before = tf.cumsum(counts, axis=2, exclusive=True)
+    safe = tf.maximum(step, 1)
     table = tf.minimum((safe // 2 + before) // safe, LEVELS - 1)
-    table = tf.where(step[:, None] > 0, table, tf.range(LEVELS))
-    equal = tf.cast(tf.gather(table, rows, batch_dims=1), images.dtype) / (LEVELS - 1)
-    return tf.transpose(tf.reshape(equal, (-1, channels, height, width)), (0, 2, 3, 1))
+    return tf.cast(tf.where(step > 0, table, tf.range(LEVELS)), tf.float32) / (LEVELS - 1)
 
 
 def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """The highest `bits` of each pixel's eight."""
     steps = tf.gather(tf.constant(STEPS), tf.cast(bits, tf.int32))
-    step, inverse = (_each(part) for part in tf.unstack(steps, axis=1))
-    return tf.floor(_levels(images) * inverse) * step / (LEVELS - 1)
+    return like(tf.floor(to_rows(images) * steps[:, :1]) * steps[:, 1:], images)
 
 
 def solarize(images: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
     """Pixels below the threshold as they are, the others inverted."""
-    return tf.where(images < _each(thresholds), images, 1.0 - images)
+    rows = to_rows(images)
+    return like(tf.where(rows < thresholds[:, None], rows, 1.0 - rows), images)
 
 
 def brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """Black at factor 0, the picture at 1."""
-    return tf.clip_by_value(images * _each(factors), 0.0, 1.0)
+    return like(tf.clip_by_value(to_rows(images) * factors[:, None], 0.0, 1.0), images)
 
 
 def contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """The picture's mean grey at factor 0, the picture at 1."""
-    channels = tf.reduce_mean(images, axis=[1, 2])
-    mean = _each(tf.linalg.matvec(channels, tf.constant(_luma(images))))
-    return tf.clip_by_value(mean + _each(factors) * (images - mean), 0.0, 1.0)
+    mean = tf.linalg.matvec(over_pixels(tf.reduce_mean, images), tf.constant(_luma(images)))
+    factors, offset = factors[:, None], (mean * (1.0 - factors))[:, None]
+    return like(tf.clip_by_value(to_rows(images) * factors + offset, 0.0, 1.0), images)
 
 
 def colour(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
@@ -187,20 +202,25 @@ def colour(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         return images
     pixels = tf.reshape(images, (-1, images.shape[1] * images.shape[2], 3))
     coloured = tf.matmul(pixels, saturate(factors[:, None, None]))
-    return tf.clip_by_value(tf.reshape(coloured, tf.shape(images)), 0.0, 1.0)
+    return like(tf.clip_by_value(coloured, 0.0, 1.0), images)
 
 
 def sharpness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """PIL's smooth filter at factor 0, the picture at 1; the outermost pixels stay, as in PIL.
 
-    The filter weighs a pixel 5/13 and its eight neighbours 1/13 each. With the mean of all nine, x minus the filtered x
-    is 9/13 · (x - mean), so one average and no convolution is needed.
+    The filter weighs a pixel 5/13 and its eight neighbours 1/13 each, so x minus the filtered x is 9/13 · x less 1/13
+    of the sum of all nine. That is the sum of three sums of three: a few additions, and no convolution.
     """
-    if min(images.shape[1:3]) < 3:
+    height, width, channels = images.shape[1:]
+    if min(height, width) < 3:
         return images
-    detail = images[:, 1:-1, 1:-1] - tf.nn.avg_pool2d(images, 3, 1, "VALID")
-    detail = tf.pad(detail, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    return tf.clip_by_value(images + _each(factors - 1.0) * (9.0 / 13.0) * detail, 0.0, 1.0)
+    rows, lines, line = to_rows(images), to_lines(images), width * channels
+    down = tf.add_n([rows[:, : -2 * line], rows[:, line:-line], rows[:, 2 * line :]])
+    down = tf.reshape(down, (-1, height - 2, line))
+    nine = tf.add_n([down[:, :, : -2 * channels], down[:, :, channels:-channels], down[:, :, 2 * channels :]])
+    detail = (9.0 * lines[:, 1:-1, channels:-channels] - nine) * ((factors - 1.0) / 13.0)[:, None, None]
+    detail = tf.pad(detail, [[0, 0], [1, 1], [channels, channels]])
+    return like(tf.clip_by_value(lines + detail, 0.0, 1.0), images)
 
 
 def _luma(images: tf.Tensor) -> tuple[float, ...]:
@@ -210,24 +230,3 @@ def _luma(images: tf.Tensor) -> tuple[float, ...]:
             f"images have {channels} channels; colours and contrast need 1 (grayscale) or 3 (red, green, blue)"
         )
     return LUMA if channels == 3 else (1.0,)
-
-
-def _levels(images: tf.Tensor) -> tf.Tensor:
-    return tf.round(images * (LEVELS - 1))
-
-
-def _each(numbers: tf.Tensor) -> tf.Tensor:
-    return numbers[:, None, None, None]
-
-
-def _fill(images: tf.Tensor, number: float) -> tf.Tensor:
-    return tf.fill([tf.shape(images)[0]], float(number))
-
-
-def _some(images: tf.Tensor, change: Change, probability: float, seed: tf.Tensor) -> tf.Tensor:
-    """The pictures that are chosen changed, and no work done on the others."""
-    if probability == 1:
-        return change(images)
-    chosen = tf.reshape(tf.where(happens(tf.shape(images)[0], probability, seed)), [-1])
-    changed = change(tf.gather(images, chosen))
-    return tf.ensure_shape(tf.tensor_scatter_nd_update(images, chosen[:, None], changed), images.shape)

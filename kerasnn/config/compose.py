@@ -112,8 +112,10 @@ def choices(overrides: Sequence[str]) -> dict[str, str]:
         loader = GlobalHydra.instance().config_loader()
         chosen = loader.compute_defaults_list("config", open_overrides(overrides), RunMode.RUN).defaults
     found: dict[str, str] = {}
-    for group, _, choice in (default.config_path.rpartition("/") for default in chosen if default.config_path):
-        if group in groups():
+    for default in (default for default in chosen if default.config_path):
+        group, _, choice = default.config_path.rpartition("/")
+        built_on = (default.parent or "").rpartition("/")[0] == group  # Not chosen, but what a choice begins with.
+        if group in groups() and not built_on:
             found[group] = f"{found[group]},{choice}" if group in found else choice
     return found
 

@@ -62,7 +62,8 @@ class Finetune:
             move and keeps scales and shifts; `train` treats it as its stage is treated.
         factor: what `optimizer.learning_rate` is multiplied by once stages are unfrozen.
         layer_decay: what a stage's learning rate is multiplied by, compared with the one above it.
-        lora_rank: rank of the updates that dense layers learn instead of new kernels, Hu 2022; null learns kernels.
+        lora_rank: rank of the updates that dense layers, those of attention included, learn instead of new kernels, Hu
+            2022; null learns kernels.
     """
 
     head_epochs: Count = 3

@@ -33,6 +33,7 @@ def audio(
     seconds: PositiveFloat = 1.0,
     mels: Positive = 64,
     frames: Positive = 64,
+    only: dict[str, Sequence[str | int]] | None = None,
 ) -> Source:
     """Sounds on disk (.wav), each as a picture `(mels, frames, 1)` of its log-mel spectrogram.
 
@@ -53,17 +54,20 @@ def audio(
         seconds: of sound that are used.
         mels: bands of frequency, the picture's height.
         frames: moments, the picture's width.
+        only: by part of the pattern, the values to take: `{speaker: [jackson, theo]}`; None takes all files.
 
     Raises:
-        DataError: no folder, a pattern without `{label}`, no file that matches, a class without a readable file, or
-            sounds too short for the frames.
+        DataError: no folder, a pattern without `{label}`, no file that matches, a part or a value in `only` that no
+            file has, a class without a readable file, or sounds too short for the frames.
 
     Example:
         >>> audio("recordings", pattern="{label}_{speaker}_{index}").train.images.shape
         (600, 64, 64, 1)
     """
     root = find_root("audio", dir)
-    listing = list_classes("audio", root) if pattern is None else match_names("audio", root, pattern, ".wav")
+    if pattern is None and only is not None:
+        raise DataError(f"data.only={only} needs data.pattern, whose parts it names: write '{{label}}_{{speaker}}'")
+    listing = list_classes("audio", root) if pattern is None else match_names("audio", root, pattern, ".wav", only)
     samples = _count_samples(seconds, sample_rate, frames)
     pictures, kept = _pictures(listing, sample_rate, samples, mels, frames)
     check_classes("audio", "sound that can be read", listing, kept)

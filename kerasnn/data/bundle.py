@@ -3,19 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from kerasnn.data.examples import ArrayExamples, Examples, FileExamples, TextExamples, TokenExamples
-from kerasnn.data.split import hold_out, subset
+from kerasnn.data.split import hold_out, subset, subset_of_each
 from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import DataError
 from kerasnn.ranges import Fraction, Positive
 
+Hide = Callable[[Any, Any, Any, int], tuple[Any, Any]]
+
 Resize = Literal["pad", "stretch", "crop"]
 
-TEST_FRACTION = 0.2
 STATISTICS_EXAMPLES = 5_000
 STATISTICS_FILES = 1_000  # Decoding costs milliseconds each; a thousand pictures give the mean to three digits.
 SPLIT_SEED = 0  # One hold-out for every run: what varies between runs is the model, never who sits in validation.
@@ -35,7 +36,9 @@ class Source:
         origin: who made it, and where it is found.
         tokenizer: between text and the tokens of the examples; None for pictures.
         encode: for texts: turns the splits into tokens, once it is settled who is in train, from which alone the
-            tokenizer may learn.
+            tokenizer may learn; or by the `tokenizer` that it is given.
+        hide: `hide(tokens, labels, seed, vocab_size)` hides some tokens of each training batch, which are then what is
+            to be told, from both sides; the stream draws them anew in each epoch. None hides nothing.
     """
 
     name: str
@@ -46,7 +49,8 @@ class Source:
     licence: str = "not stated"
     origin: str = ""
     tokenizer: Tokenizer | None = None
-    encode: Callable[[dict[str, TextExamples]], tuple[dict[str, TokenExamples], Tokenizer]] | None = None
+    encode: Callable[..., tuple[dict[str, TokenExamples], Tokenizer]] | None = None
+    hide: Hide | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Bundle:
     Of pictures, `input_shape` is `(height, width, channels)` as the model sees it; the stream brings each picture there
     by `resize`. `mean` and `deviation` are per channel, of the training pictures scaled to [0, 1]; the stream
     standardises by them. Of tokens, `input_shape` is `(T,)`, or `(2, T)` for a source and a target; there is no `mean`
-    and no `deviation`, and `resize` means nothing.
+    and no `deviation`, and `resize` means nothing. `hide` is the source's.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Bundle:
     licence: str = "not stated"
     origin: str = ""
     tokenizer: Tokenizer | None = None
+    hide: Hide | None = None
 
     @property
     def kind(self) -> Literal["pictures", "tokens"]:
@@ -103,25 +108,31 @@ def make_bundle(
     source: Source,
     image_size: Positive | None = None,
     resize: Resize | None = None,
+    test_fraction: Fraction = 0.2,
     validation_fraction: Fraction = 0.1,
     train_examples: Positive | None = None,
+    train_per_class: Positive | None = None,
 ) -> Bundle:
     """Holds out what the source does not hold out itself, and works out what models and the stream need to know.
 
     Who is held out depends on the labels alone, never on the run's seed: runs are compared on the same examples. A
-    source without a test split gives a fifth of its examples to one; validation is then taken from what is left.
+    source without a test split gives a share of its examples to one; validation is then taken from what is left.
+    How many of train are used after that changes neither.
     Where each position has a label there are no classes to share out: any example may be held out.
 
     Args:
         source: the set as it comes.
         image_size: side in pixels of the square that pictures are brought to; None keeps the set's own size.
         resize: how, as in `kerasnn.data.decode.fit`; None pads.
-        validation_fraction: share of train that becomes validation where the source has none, class by class.
+        test_fraction: share of train that becomes the test split where the source has none, class by class.
+        validation_fraction: share of what is left then that becomes validation, likewise.
         train_examples: how many examples of train, after the hold-out, are used, class by class; None takes all.
+        train_per_class: how many of each class instead, of all classes the same.
 
     Raises:
         DataError: fewer than two classes, a class without training examples, an empty split, a file in two splits,
-            more train_examples than there are, too few for every class, files and no image_size, or tokens and one.
+            more train_examples than there are, too few for every class, more of a class than it has, files and no
+            image_size, or tokens and one.
 
     Example:
         >>> make_bundle(digits(), image_size=32, resize="stretch").input_shape
@@ -129,10 +140,12 @@ def make_bundle(
     """
     _check_options(source, image_size, resize)
     _check_source(source)
-    train, test = _divide(source.train, source.test, TEST_FRACTION)
+    train, test = _divide(source.train, source.test, test_fraction)
     train, validation = _divide(train, source.validation, validation_fraction)
     if train_examples is not None:
         train = _take_subset(source, train, train_examples)
+    if train_per_class is not None:
+        train = _take_of_each(source, train, train_per_class, train_examples)
     splits = {"train": train, "validation": validation, "test": test}
     _check_splits(source, splits)
     splits, tokenizer = source.encode(splits) if source.encode else (splits, source.tokenizer)
@@ -150,6 +163,7 @@ def make_bundle(
         licence=source.licence,
         origin=source.origin,
         tokenizer=tokenizer,
+        hide=source.hide,
     )
 
 
@@ -205,7 +219,7 @@ def _given(source: Source) -> list[tuple[str, Examples]]:
 
 
 def _each_position(examples: Examples) -> bool:
-    return isinstance(examples, TokenExamples) and examples.each_position
+    return examples.labels.ndim > 1
 
 
 def _strata(examples: Examples) -> np.ndarray:
@@ -239,6 +253,22 @@ def _take_subset(source: Source, train: Examples, count: int) -> Examples:
     return taken
 
 
+def _take_of_each(source: Source, train: Examples, count: int, other: int | None) -> Examples:
+    if other is not None:
+        raise DataError(
+            f"data.train_per_class={count} and data.train_examples={other} both say how many to train on: give one"
+        )
+    if _each_position(train):
+        raise DataError(f"data.train_per_class={count} needs classes, and {source.name} has none: use train_examples")
+    sizes = np.bincount(train.labels, minlength=len(source.class_names))
+    if sizes.all() and sizes.min() < count:
+        raise DataError(
+            f"data.train_per_class={count} is more than the {sizes.min()} that {source.name} has to train on of "
+            f"the class '{source.class_names[int(sizes.argmin())]}': give {sizes.min()} or fewer, or hold out less"
+        )
+    return train.take(subset_of_each(train.labels, count, SPLIT_SEED))
+
+
 def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
     counts = np.bincount(_strata(splits["train"]), minlength=len(source.class_names))
     if not counts.all():
@@ -246,7 +276,8 @@ def _check_splits(source: Source, splits: dict[str, Examples]) -> None:
         raise DataError(f"{source.name} has no training example of the class '{empty}': add some, or remove the class")
     for name, examples in splits.items():
         if not len(examples):
-            remedy = ", or raise data.validation_fraction" if name == "validation" and source.validation is None else ""
+            shared_out = name != "train" and getattr(source, name) is None
+            remedy = f", or raise data.{name}_fraction" if shared_out else ""
             raise DataError(f"{source.name} has no example left for {name}: add some{remedy}")
     seen: dict[str, str] = {}
     for name, examples in splits.items():

@@ -106,7 +106,7 @@ class TextExamples:
 
     Args:
         texts: one per example.
-        labels: int32 `(examples,)`, the index of the class.
+        labels: int32 `(examples,)`, the index of the class; or `(examples, 0)`, where the tokens will have the labels.
     """
 
     texts: tuple[str, ...]

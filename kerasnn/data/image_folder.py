@@ -1,16 +1,17 @@
 """A folder of pictures with a sub-folder per class, with or without train, validation and test above them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kerasnn.data.bundle import Source
 from kerasnn.data.examples import FileExamples
-from kerasnn.data.labels import Listing, check_classes, find_root, list_classes
+from kerasnn.data.labels import Listing, check_classes, find_root, keep_classes, list_classes
 from kerasnn.data.pictures import Channels, survey
 
 
-def image_folder(dir: str, channels: Channels = "auto") -> Source:
+def image_folder(dir: str, channels: Channels = "auto", classes: Sequence[str] | None = None) -> Source:
     """Pictures on disk: `dir/cat/1.jpg`, or `dir/train/cat/1.jpg` with `dir/val` and `dir/test` beside it.
 
     Classes are the names of the sub-folders, sorted; pictures may lie deeper inside them. Hidden files are passed over.
@@ -21,16 +22,17 @@ def image_folder(dir: str, channels: Channels = "auto") -> Source:
     Args:
         dir: the folder; a relative one is also looked for in `$KERASNN_DATA`.
         channels: `grayscale`, `colour`, or `auto`: grayscale if every picture is.
+        classes: the sub-folders to use, by name or pattern (`s0?`, `s3[1-9]`, `cat*`); None takes all.
 
     Raises:
-        DataError: no folder, no classes, or a class without any picture.
+        DataError: no folder, no classes, a class without any picture, or a pattern that no class matches.
 
     Example:
         >>> image_folder("pets").class_names
         ('cat', 'dog')
     """
     root = find_root("image_folder", dir)
-    listing = list_classes("image_folder", root)
+    listing = keep_classes("image_folder", list_classes("image_folder", root), classes)
     splits = _examples(listing, channels)
     return Source("image_folder", class_names=listing.class_names, origin=str(root), **splits)
 

@@ -3,8 +3,9 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Formatter
 
@@ -73,7 +74,27 @@ def list_classes(name: str, root: Path, splits: Mapping[str, str] = SPLITS) -> L
     return Listing(class_names, tuple(folders), rows, _name_strays(name, {root, *folders.values()}))
 
 
-def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
+def keep_classes(name: str, listing: Listing, patterns: Sequence[str] | None) -> Listing:
+    """The part of a listing whose classes match one of the patterns, such as `s0?`; None keeps all.
+
+    Raises:
+        DataError: a pattern that no class matches.
+    """
+    if patterns is None:
+        return listing
+    for pattern in patterns:
+        if not any(fnmatchcase(known, pattern) for known in listing.class_names):
+            raise DataError(f"{name}: data.classes: {unknown('class', pattern, listing.class_names)}")
+    kept = [label for label in listing.class_names if any(fnmatchcase(label, pattern) for pattern in patterns)]
+    numbers = {listing.class_names.index(label): number for number, label in enumerate(kept)}
+    rows = [(split, path, numbers[label]) for split, path, label in listing.rows if label in numbers]
+    log.info("%s: %d of %d classes: %s", name, len(kept), len(listing.class_names), ", ".join(kept))
+    return Listing(tuple(kept), listing.splits, rows, listing.strays)
+
+
+def match_names(
+    name: str, root: Path, pattern: str, ending: str, only: Mapping[str, Sequence[str | int]] | None = None
+) -> Listing:
     """The files below `root` whose names match a pattern such as `{label}_{speaker}_{index}`, all of them in train.
 
     A file that does not match is named in the log; so is how many did and did not, a warning where many did not, and
@@ -84,9 +105,12 @@ def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
         root: the folder.
         pattern: as for `compile_pattern`; the file's ending is no part of it.
         ending: of the files that are looked at, such as `.wav`.
+        only: by part, the values that it may have, such as `{"speaker": ["jackson", "theo"]}`; other files are left
+            out. None takes all.
 
     Raises:
-        DataError: a pattern that cannot be meant, no folder, or no file that matches.
+        DataError: a pattern that cannot be meant, no folder, no file that matches, or a part or value in `only` that
+            no file has.
     """
     read = compile_pattern(pattern)
     if not root.is_dir():
@@ -103,9 +127,32 @@ def match_names(name: str, root: Path, pattern: str, ending: str) -> Listing:
     summary = "%s: %d of %d files match data.pattern=%s, %d left out: %s"
     level = logging.WARNING if strays > FEW * len(files) else logging.INFO
     log.log(level, summary, name, len(parts), len(files), pattern, strays, kinds)
+    parts = _keep_only(name, parts, only or {})
     names = sort_names(part["label"] for part in parts.values())
     rows = [("train", path, names.index(part["label"])) for path, part in parts.items()]
     return Listing(names, ("train",), rows, strays)
+
+
+def _keep_only(
+    name: str, parts: dict[Path, dict[str, str]], only: Mapping[str, Sequence[str | int]]
+) -> dict[Path, dict[str, str]]:
+    keys = list(next(iter(parts.values())))
+    for key, values in only.items():
+        if key not in keys:
+            raise DataError(f"{name}: data.only: {unknown('part', key, keys)} (of data.pattern)")
+        if not isinstance(values, list | tuple) or not values:
+            raise DataError(f"{name}: data.only.{key}={values} must be a list of values: data.only.{key}=[{values}]")
+        there = sort_names(part[key] for part in parts.values())
+        for value in values:
+            if str(value) not in there:
+                raise DataError(f"{name}: data.only: {unknown(key, str(value), there)}")
+    allowed = {key: set(map(str, values)) for key, values in only.items()}
+    kept = {path: part for path, part in parts.items() if all(part[key] in allowed[key] for key in allowed)}
+    if not kept:
+        raise DataError(f"{name}: no file has all that data.only={dict(only)} asks for: take one of its parts away")
+    if only:
+        log.info("%s: %d of %d files are of data.only=%s", name, len(kept), len(parts), dict(only))
+    return kept
 
 
 def compile_pattern(pattern: str) -> Callable[[str], dict[str, str] | None]:

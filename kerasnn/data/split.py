@@ -34,6 +34,11 @@ def subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate([part[:n] for part, n in zip(members, counts, strict=True)]))
 
 
+def subset_of_each(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Ascending indices of `count` examples of each class; those of a smaller count are among those of a larger one."""
+    return np.sort(np.concatenate([part[:count] for part in _shuffled_members(labels, seed)]))
+
+
 def _shuffled_members(labels: np.ndarray, seed: int) -> list[np.ndarray]:
     """The indices of each class in an order of its own. RandomState, since NumPy promises never to change its draws."""
     return [

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CACHE_BYTES = 2 * 1024**3
 READERS = 4  # Batches that are decoded at a time where a set is too big to hold; each may use several threads.
 
-ORDER, DRAWS = 0, 1  # Folded into the seed first, so that order and augmentation never share a random number.
+ORDER, DRAWS, HIDDEN = range(3)  # Folded into the seed first: order and draws never share a random number.
 
 # Autograph would rewrite every op on its way in and wrap its errors in pages of "in user code".
 plain = tf.autograph.experimental.do_not_convert
@@ -61,7 +61,8 @@ def train_stream(
     Returns:
         (images, labels): float32 `(batch_size, height, width, channels)`, standardised, and int32 `(batch_size,)`; of
         tokens int32 `(batch_size, *bundle.input_shape)`, and labels that may be one for each position. An `augment`
-        that mixes labels makes them shares, float32 `(batch_size, classes)`.
+        that mixes labels makes them shares, float32 `(batch_size, classes)`. A bundle that hides tokens hides others in
+        each epoch.
 
     Raises:
         DataError: there are fewer examples than `batch_size`.
@@ -213,6 +214,8 @@ def _train_batch(
         inputs = _scale(inputs)
     if augment is not None:
         inputs, labels = augment(inputs, labels, _fold(key, DRAWS, epoch, step), epoch)
+    if bundle.hide is not None:
+        inputs, labels = bundle.hide(inputs, labels, _fold(key, HIDDEN, epoch, step), bundle.vocab_size)
     if bundle.kind == "pictures":
         inputs = standardise(inputs, bundle.mean, bundle.deviation)
     return inputs, labels

@@ -57,8 +57,7 @@ def text(
         ('negative', 'positive')
     """
     root = find_root("text", dir)
-    tables = find_tables(root, table)
-    rows, class_names = _from_tables(tables) if tables else _from_folders(root)
+    rows, class_names = read_rows(root, table)
     numbers = {name: i for i, name in enumerate(class_names)}
     splits = {
         split: TextExamples(
@@ -76,16 +75,30 @@ def text(
 
 
 def encode_texts(
-    splits: dict[str, TextExamples], kind: Kind, vocab_size: int, sequence_length: int, lower_case: bool
+    splits: dict[str, TextExamples],
+    kind: Kind,
+    vocab_size: int,
+    sequence_length: int,
+    lower_case: bool,
+    tokenizer: Tokenizer | None = None,
 ) -> tuple[dict[str, TokenExamples], Tokenizer]:
-    """Texts as rows of token numbers, by a tokenizer that has seen the split train alone.
+    """Texts as rows of token numbers, by a tokenizer that has seen the split train alone, unless one is given.
 
     What was cut, and how many held-out texts are in train too, word for word, is said in the log.
+
+    Args:
+        splits: by name.
+        kind: of the tokenizer that is learned.
+        vocab_size: of that one, at most.
+        sequence_length: tokens per row.
+        lower_case: whether that one makes capitals small.
+        tokenizer: a trained one to use instead, such as that of the weights that a training starts from.
     """
-    tokenizer = Tokenizer.train(splits["train"].texts, kind, vocab_size, lower_case)
-    log.info(
-        "text: %s tokens (%s) learned from %s", f"{tokenizer.vocab_size:,}", kind, f"{len(splits['train']):,} texts"
-    )
+    if tokenizer is None:
+        tokenizer = Tokenizer.train(splits["train"].texts, kind, vocab_size, lower_case)
+        log.info(
+            "text: %s tokens (%s) learned from %s", f"{tokenizer.vocab_size:,}", kind, f"{len(splits['train']):,} texts"
+        )
     known = set(splits["train"].texts)
     encoded = {}
     for split, examples in splits.items():
@@ -106,6 +119,16 @@ def frame(encoded: Sequence[list[int]], sequence_length: int) -> np.ndarray:
         framed = [CLS, *ids[: sequence_length - 2], SEP]
         row[: len(framed)] = framed
     return rows
+
+
+def read_rows(root: Path, table: str | None) -> tuple[Rows, tuple[str, ...]]:
+    """(text, label) of each example by split, and the labels in their order, from tables or folders as `text` takes.
+
+    Raises:
+        DataError: what `text` raises.
+    """
+    tables = find_tables(root, table)
+    return _from_tables(tables) if tables else _from_folders(root)
 
 
 def _from_tables(tables: dict[str | None, Path]) -> tuple[Rows, tuple[str, ...]]:

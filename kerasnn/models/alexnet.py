@@ -58,16 +58,13 @@ def alexnet(
         >>> alexnet((227, 227, 3), 1000).count_params()
         60965224
     """
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= SMALLEST["imagenet"] else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
     conv = partial(layers.Conv2D, padding="same", activation="relu", kernel_initializer=LooksLinear())
     conv1 = partial(conv, widths[0], kernel_initializer=LooksLinear(mirror_inputs=False), name="conv1")
     pool = partial(layers.MaxPooling2D, 3, strides=2)  # Windows of 3 at stride 2 overlap.
     drop = map_dropout(spatial_dropout, drop_block)
 
-    x = picture = inputs.picture("alexnet", input_shape, SMALLEST[stem], remedy)
-    x = conv1(11, strides=4, padding="valid")(x) if stem == "imagenet" else conv1(5)(x)  # (B, 55, 55, 96)
+    picture, stem = inputs.picture_and_stem("alexnet", input_shape, stem, SMALLEST)
+    x = (conv1(11, strides=4, padding="valid") if stem == "imagenet" else conv1(5))(picture)  # (B, 55, 55, 96)
     x = LocalResponseNormalization(name="norm1")(x)
     x = drop(pool(name="pool1")(x), "pool1")  # (B, 27, 27, 96)
     x = conv(widths[1], 5, groups=2, name="conv2")(x)  # (B, 27, 27, 256)

@@ -201,9 +201,9 @@ CATALOGUE = {
         input_shape=(224, 224, 3),
         num_classes=1000,
         params_published=3_504_872,
-        counts="trainable weights at alpha 1, as in torchvision",
+        counts="trainable weights at width 1, as in torchvision",
         smallest=(8, 8, 3),
-        toy={"alpha": 0.1, "depths": (1,) * 7},
+        toy={"width_multiplier": 0.1, "depths": (1,) * 7},
     ),
     **{
         variant: Entry(
@@ -231,7 +231,7 @@ CATALOGUE = {
             counts="trainable weights, as in torchvision and Keras",
             smallest=(16, 16, 3),
             options={"variant": variant},
-            toy={"width": 0.25, "depth": 0.1},
+            toy={"width_multiplier": 0.25, "depth_multiplier": 0.1},
         )
         for variant, (_, _, resolution, _, published) in EFFICIENTNET.items()
     },
@@ -262,7 +262,7 @@ CATALOGUE = {
             counts="all weights, patches of 16, without a distillation token",
             smallest=(4, 4, 3),
             options={"variant": variant},
-            toy={"depth": 2, "hidden_dim": 8, "num_heads": 2},
+            toy={"depth": 2, "width": 8, "num_heads": 2},
         )
         for variant, (_, _, published) in VIT.items()
     },

@@ -82,12 +82,9 @@ def convnext(
         raise ModelError(unknown("variant of convnext", variant, CONVNEXT))
     own_depths, own_widths, _ = CONVNEXT[variant]
     depths, widths = depths or own_depths, widths or own_widths
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
 
-    x = picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
-    x = CONV(widths[0], PATCH[stem], strides=PATCH[stem], name=f"{variant}_stem_conv")(x)  # (B, 56, 56, 96)
+    picture, stem = inputs.picture_and_stem(variant, input_shape, stem, SMALLEST, LARGE)
+    x = CONV(widths[0], PATCH[stem], strides=PATCH[stem], name=f"{variant}_stem_conv")(picture)  # (B, 56, 56, 96)
     x = NORM(name=f"{variant}_stem_layernorm")(x)
     drop = map_dropout(spatial_dropout, drop_block)
     rates = (stochastic_depth_rate * place / max(1, sum(depths) - 1) for place in range(sum(depths)))

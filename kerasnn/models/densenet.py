@@ -70,10 +70,7 @@ def densenet(
     if variant not in DENSENET:
         raise ModelError(unknown("variant of densenet", variant, DENSENET))
     published_depths, _ = DENSENET[variant]
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
-    picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
+    picture, stem = inputs.picture_and_stem(variant, input_shape, stem, SMALLEST, LARGE)
     drop = map_dropout(spatial_dropout, drop_block)
     x = _stem(picture, stem, 2 * growth)  # (B, 56, 56, 64)
     for block, depth in enumerate(depths or published_depths, start=2):

@@ -25,6 +25,7 @@ from keras import layers
 from kerasnn.errors import ModelError, unknown
 from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
+from kerasnn.models.rounding import round_filters
 from kerasnn.ranges import Fraction, PositiveFloat
 
 Variant = Literal[
@@ -82,8 +83,8 @@ def efficientnet(
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction | None = None,
     stochastic_depth_rate: Fraction = 0.2,
-    width: PositiveFloat | None = None,
-    depth: PositiveFloat | None = None,
+    width_multiplier: PositiveFloat | None = None,
+    depth_multiplier: PositiveFloat | None = None,
     spatial_dropout: Fraction = 0.0,
     drop_block: Fraction = 0.0,
 ) -> keras.Model:
@@ -96,8 +97,8 @@ def efficientnet(
         stem: `imagenet` (stride 2), `small` (stride 1), or `auto`: imagenet from 64×64 on, else small.
         dropout: share of the pooled features that is dropped in training; None takes the variant's.
         stochastic_depth_rate: how often the last block is left out in training; earlier ones proportionally less.
-        width: factor on the filters of every stage of b0; None takes the variant's.
-        depth: factor on the number of blocks of every stage of b0; None takes the variant's.
+        width_multiplier: factor on the filters of every stage of b0; None takes the variant's.
+        depth_multiplier: factor on the number of blocks of every stage of b0; None takes the variant's.
         spatial_dropout: share of the maps behind each stage that is dropped whole in training, see `map_dropout`.
         drop_block: share of each of these maps that is dropped in blocks.
 
@@ -111,14 +112,12 @@ def efficientnet(
     if variant not in EFFICIENTNET:
         raise ModelError(unknown("variant of efficientnet", variant, EFFICIENTNET))
     own_width, own_depth, _, own_dropout, _ = EFFICIENTNET[variant]
-    scaled = partial(_scaled, factor=width or own_width)
-    repeats = [math.ceil((depth or own_depth) * blocks) for *_, blocks in STAGES]
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
+    width, depth = width_multiplier or own_width, depth_multiplier or own_depth
+    repeats = [math.ceil(depth * blocks) for *_, blocks in STAGES]
 
-    x = picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
-    x = _conv(x, scaled(STEM), 3, stride=2 if stem == "imagenet" else 1, name="stem_")  # (B, 112, 112, 32)
+    picture, stem = inputs.picture_and_stem(variant, input_shape, stem, SMALLEST, LARGE)
+    stride = 2 if stem == "imagenet" else 1
+    x = _conv(picture, round_filters(STEM * width), 3, stride=stride, name="stem_")  # (B, 112, 112, 32)
     drop = map_dropout(spatial_dropout, drop_block)
     rates = (stochastic_depth_rate * place / sum(repeats) for place in range(sum(repeats)))
     stages = zip(STAGES, repeats, strict=True)
@@ -126,21 +125,14 @@ def efficientnet(
         for turn in range(blocks):
             step = stride if turn == 0 else 1
             name = f"block{stage}{chr(ord('a') + turn)}_"
-            x = _block(x, scaled(filters), kernel, step, expansion, next(rates), name)
+            x = _block(x, round_filters(filters * width), kernel, step, expansion, next(rates), name)
         x = drop(x, f"block{stage}")
-    x = _conv(x, scaled(TOP), name="top_")  # (B, 7, 7, 1280)
+    x = _conv(x, round_filters(TOP * width), name="top_")  # (B, 7, 7, 1280)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     dropout = own_dropout if dropout is None else dropout
     if dropout:
         x = layers.Dropout(dropout, name="top_dropout")(x)
     return keras.Model(picture, heads.logits(x, num_classes, HEAD), name=variant)
-
-
-def _scaled(filters: int, factor: float) -> int:
-    """`filters` times `factor`, brought to a multiple of 8, and never more than a tenth below."""
-    wanted = filters * factor
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
 def _block(x, width: int, kernel: int, stride: int, expansion: int, drop_rate: float, name: str):

@@ -80,12 +80,9 @@ def googlenet(
         >>> googlenet((224, 224, 3), 1000, auxiliary=False).count_params()
         6998552
     """
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= SMALLEST["imagenet"] else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
     width = partial(_even, width_multiplier)
     drop = map_dropout(spatial_dropout, drop_block)
-    picture = inputs.picture("googlenet", input_shape, SMALLEST[stem], remedy)
+    picture, stem = inputs.picture_and_stem("googlenet", input_shape, stem, SMALLEST)
     x = _stem(picture, stem, width)
     extra = []
     for module, widths in INCEPTION.items():

@@ -1,5 +1,7 @@
 """The shared entrance: a picture or tokens that the network can digest, or an error that says what would help."""
 
+from collections.abc import Mapping
+
 import keras
 
 from kerasnn.errors import ModelError
@@ -32,6 +34,35 @@ def picture(variant: str, input_shape: tuple[int, ...], smallest: int, remedy: s
             f"set data.image_size={smallest}" + (f" or {remedy}" if remedy else "")
         )
     return keras.Input(tuple(input_shape), name="picture")
+
+
+def picture_and_stem(
+    variant: str,
+    input_shape: tuple[int, ...],
+    stem: str,
+    smallest: Mapping[str, int],
+    large: int | None = None,
+):
+    """The input of a network with two entrances, one for ImageNet's pictures and one for small ones; and which it is.
+
+    Args:
+        variant: the network's name, for the error.
+        input_shape: the shape of one picture.
+        stem: `imagenet`, `small`, or `auto`: imagenet from `large` on, else small.
+        smallest: the smallest legal height and width, by stem.
+        large: sides from which `auto` takes the ImageNet stem; None takes it wherever it is legal.
+
+    Raises:
+        ModelError: the shape is no picture, or the picture is too small for the stem.
+
+    Example:
+        >>> picture_and_stem("resnet18", (32, 32, 3), "auto", {"imagenet": 32, "small": 8}, large=64)[1]
+        'small'
+    """
+    if stem == "auto":
+        stem = "imagenet" if min(input_shape[:2], default=0) >= (large or smallest["imagenet"]) else "small"
+    remedy = "model.stem=small" if stem == "imagenet" else ""
+    return picture(variant, input_shape, smallest[stem], remedy), stem
 
 
 def tokens(variant: str, input_shape: tuple[int, ...], data: str, pairs: bool = False):

@@ -10,9 +10,9 @@ Deviations: the last layer is dense on the averaged features, where the table ha
 Dropout of 0.2 is the authors' code's and torchvision's; the paper does not mention any. Keras' published models pad
 strided windows by a layer, which comes to "same". Kernels start small, as Keras draws them by default: Adam at 3e-4
 hardly moves those of He's variance by fan-out, torchvision's choice. Seen with 1,280 digits, twelve epochs, one seed,
-alpha 0.35: 0.38 of unseen digits right with these, 0.62 with Keras', 0.63 with the authors' deviation of 0.09.
+width 0.35: 0.38 of unseen digits right with these, 0.62 with Keras', 0.63 with the authors' deviation of 0.09.
 
-Count: 3,504,872 trainable weights at alpha 1, 224×224×3 and 1,000 classes. Layer names are those of Keras' published
+Count: 3,504,872 trainable weights at width 1, 224×224×3 and 1,000 classes. Layer names are those of Keras' published
 weights: `Conv1`, `bn_Conv1`, `expanded_conv_depthwise`, `block_1_expand`, `Conv_1`, `predictions`.
 """
 
@@ -24,6 +24,7 @@ from keras import layers
 
 from kerasnn.layers.map_dropout import map_dropout
 from kerasnn.models import heads, inputs
+from kerasnn.models.rounding import round_filters
 from kerasnn.ranges import Fraction, Positive, PositiveFloat
 
 # Table 2, by stage: expansion t, filters c, blocks n, stride s of the first block.
@@ -48,7 +49,7 @@ _relu6 = partial(layers.ReLU, 6.0)
 def mobilenet_v2(
     input_shape: tuple[int, int, int],
     num_classes: int,
-    alpha: PositiveFloat = 1.0,
+    width_multiplier: PositiveFloat = 1.0,
     stem: Literal["auto", "imagenet", "small"] = "auto",
     dropout: Fraction = 0.2,
     stochastic_depth_rate: Fraction = 0.0,
@@ -61,7 +62,7 @@ def mobilenet_v2(
     Args:
         input_shape: `(height, width, channels)`.
         num_classes: number of classes.
-        alpha: width multiplier; the published ones are 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
+        width_multiplier: factor on the filters; the published ones are 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
         stem: `imagenet` (all strides of table 2), `small` (stride 1 at the first two of them), or `auto`: imagenet
             from 64×64 on, else small.
         dropout: share of the averaged features that is dropped in training.
@@ -77,11 +78,8 @@ def mobilenet_v2(
         >>> mobilenet_v2((224, 224, 3), 1000).count_params()      # with batch normalization's statistics
         3538984
     """
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
-    picture = inputs.picture("mobilenet_v2", input_shape, SMALLEST[stem], remedy)
-    x = _conv(_divisible(32 * alpha), 3, strides=2 if stem == "imagenet" else 1, name="Conv1")(picture)
+    picture, stem = inputs.picture_and_stem("mobilenet_v2", input_shape, stem, SMALLEST, LARGE)
+    x = _conv(round_filters(32 * width_multiplier), 3, strides=2 if stem == "imagenet" else 1, name="Conv1")(picture)
     x = _relu6(name="Conv1_relu")(_norm(name="bn_Conv1")(x))  # (B, 112, 112, 32)
     drop = map_dropout(spatial_dropout, drop_block)
     depths = depths or [depth for _, _, depth, _ in STAGES]
@@ -91,22 +89,22 @@ def mobilenet_v2(
         entry = 1 if stem == "small" and stage == 1 else strides
         for block in range(depths[stage]):
             step = entry if block == 0 else 1
-            x = _inverted_residual(x, expansion, _filters(filters, alpha), step, number, rates[number])
+            x = _inverted_residual(x, expansion, _filters(filters, width_multiplier), step, number, rates[number])
             number += 1
         x = drop(x, f"stage{stage + 1}")
-    x = _conv(_divisible(1280 * max(alpha, 1.0)), 1, name="Conv_1")(x)  # Never narrower: section 4.
+    x = _conv(round_filters(1280 * max(width_multiplier, 1.0)), 1, name="Conv_1")(x)  # Never narrower: section 4.
     x = _relu6(name="out_relu")(_norm(name="Conv_1_bn")(x))  # (B, 7, 7, 1280)
     return keras.Model(picture, heads.pooled_head(x, num_classes, dropout), name="mobilenet_v2")
 
 
-def block_filters(alpha: float) -> tuple[int, ...]:
-    """Filters that each block of table 2 ends in at width `alpha`.
+def block_filters(width_multiplier: float) -> tuple[int, ...]:
+    """Filters that each block of table 2 ends in at this width.
 
     Example:
         >>> block_filters(0.35)
         (8, 8, 8, 16, 16, 16, 24, 24, 24, 24, 32, 32, 32, 56, 56, 56, 112)
     """
-    return tuple(_filters(filters, alpha) for _, filters, depth, _ in STAGES for _ in range(depth))
+    return tuple(_filters(filters, width_multiplier) for _, filters, depth, _ in STAGES for _ in range(depth))
 
 
 def _inverted_residual(x, expansion: int, filters: int, strides: int, number: int, drop_rate: float):
@@ -129,12 +127,6 @@ def _inverted_residual(x, expansion: int, filters: int, strides: int, number: in
     return y
 
 
-def _filters(filters: int, alpha: float) -> int:
+def _filters(filters: int, width_multiplier: float) -> int:
     """Filters of a stage: cut to a whole number before they are rounded, as in the published models."""
-    return _divisible(int(filters * alpha))
-
-
-def _divisible(filters: float, divisor: int = 8) -> int:
-    """The nearest multiple of 8, at least 8, and never more than a tenth below `filters`."""
-    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * filters else rounded
+    return round_filters(int(filters * width_multiplier))

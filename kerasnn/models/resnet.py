@@ -93,10 +93,7 @@ def resnet(
     if variant not in RESNET:
         raise ModelError(unknown("variant of resnet", variant, RESNET))
     bottlenecks, published_depths, _ = RESNET[variant]
-    if stem == "auto":
-        stem = "imagenet" if min(input_shape[:2]) >= LARGE else "small"
-    remedy = "model.stem=small" if stem == "imagenet" else ""
-    picture = inputs.picture(variant, input_shape, SMALLEST[stem], remedy)
+    picture, stem = inputs.picture_and_stem(variant, input_shape, stem, SMALLEST, LARGE)
     if stem == "imagenet":
         x = _conv_bn(picture, widths[0], 7, "conv1", strides=2)  # (B, 112, 112, 64)
     else:

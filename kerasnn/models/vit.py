@@ -51,7 +51,7 @@ def vit(
     dropout: Fraction = 0.0,
     stochastic_depth_rate: Fraction = 0.1,
     depth: Positive = 12,
-    hidden_dim: Positive | None = None,
+    width: Positive | None = None,
     num_heads: Positive | None = None,
 ) -> keras.Model:
     """ViT: `(224, 224, 3)` → `(num_classes,)` logits.
@@ -64,7 +64,7 @@ def vit(
         dropout: share that is dropped in training of the embedded patches and of each branch, as in the paper.
         stochastic_depth_rate: how often the last block's branches are left out; earlier ones proportionally less.
         depth: number of transformer blocks.
-        hidden_dim: width of a token; None takes the variant's.
+        width: size of a token's vector; None takes the variant's.
         num_heads: attention heads, a divisor of the width; None takes the variant's.
 
     Raises:
@@ -76,12 +76,12 @@ def vit(
     """
     if variant not in VIT:
         raise ModelError(unknown("variant of vit", variant, VIT))
-    own_dim, own_heads, _ = VIT[variant]
-    hidden_dim, num_heads = hidden_dim or own_dim, num_heads or own_heads
-    if hidden_dim % num_heads:
+    own_width, own_heads, _ = VIT[variant]
+    width, num_heads = width or own_width, num_heads or own_heads
+    if width % num_heads:
         raise ModelError(
             f"{variant}: model.num_heads={num_heads} does not divide the width: "
-            f"model.hidden_dim={hidden_dim} is no multiple of it, {-(-hidden_dim // num_heads) * num_heads} would be"
+            f"model.width={width} is no multiple of it, {-(-width // num_heads) * num_heads} would be"
         )
     size = patch_size
     if size == "auto":
@@ -89,8 +89,8 @@ def vit(
 
     x = picture = inputs.picture(variant, input_shape, size, "a smaller model.patch_size")
     _check_grid(variant, input_shape, size)
-    x = layers.Conv2D(hidden_dim, size, strides=size, kernel_initializer=NORMAL, name="patches")(x)  # (B, 14, 14, 768)
-    x = layers.Reshape((-1, hidden_dim), name="sequence")(x)  # (B, 196, 768)
+    x = layers.Conv2D(width, size, strides=size, kernel_initializer=NORMAL, name="patches")(x)  # (B, 14, 14, 768)
+    x = layers.Reshape((-1, width), name="sequence")(x)  # (B, 196, 768)
     x = ClassToken(name="class_token")(x)  # (B, 197, 768)
     x = _dropped(PositionEmbedding(NORMAL, name="positions")(x), dropout, "positions_dropout")
     for block in range(depth):

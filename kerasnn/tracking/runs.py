@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from os import environ
 from pathlib import Path
@@ -22,7 +22,7 @@ import yaml
 from kerasnn.errors import DataError, suggestion
 from kerasnn.tracking.store import RUNS, database_file, resolve_uri
 
-RESULT, CONFIG, BEST = "result.json", "config.yaml", "checkpoints/best.keras"
+RESULT, CONFIG, BEST, TOKENIZER = "result.json", "config.yaml", "checkpoints/best.keras", "tokenizer.json"
 DOWNLOADS = "downloads"
 REGISTRY, MODEL = "models:/", "model"
 LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
@@ -60,6 +60,7 @@ class Start:
         choice: what its run chose by `model=`; None where the file is all there is.
         network: the values of its run's section `model`.
         facts: how its inputs were made and what its answers stand for, as `result.json` has them.
+        tokenizer: what made tokens of its texts, as `Tokenizer.to_json` gives it; None for pictures.
     """
 
     label: str
@@ -67,6 +68,7 @@ class Start:
     choice: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
 
 
 def find(named: str, uri: str | None = None) -> Start:
@@ -134,7 +136,9 @@ def _read(folder: Path) -> Start:
     config = _yaml(folder / CONFIG)
     facts = result.get("facts") or {}
     label = f"run {result.get('name', folder.name)}" + (f" ({result['run_id'][:7]})" if result.get("run_id") else "")
-    return Start(label, folder / BEST, choice, config.get("model", {}), facts)
+    words = folder / TOKENIZER
+    tokenizer = words.read_text(encoding="utf-8") if words.is_file() else None
+    return Start(label, folder / BEST, choice, config.get("model", {}), facts, tokenizer)
 
 
 def _read_file(path: Path, named: str) -> Start:
@@ -146,7 +150,7 @@ def _read_file(path: Path, named: str) -> Start:
     folder = path.absolute().parents[1]
     if path.suffix == ".keras" and (folder / RESULT).is_file() and (folder / CONFIG).is_file():
         known = _read(folder)
-        return Start(f"{named} of {known.label}", path, known.choice, known.network, known.facts)
+        return replace(known, label=f"{named} of {known.label}", model=path)
     return Start(named, path)
 
 
@@ -191,6 +195,9 @@ def _fetch(artifact: str, uri: str) -> Path:
         copyfile(model, folder / BEST)
         if (Path(place) / CONFIG).is_file():
             copyfile(Path(place) / CONFIG, folder / CONFIG)
+        tokenizer = (described.get("metadata") or {}).get("tokenizer")
+        if tokenizer:
+            (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
     (folder / RESULT).write_text(json.dumps({"name": own, **result}), encoding="utf-8")
     return folder
 

@@ -165,33 +165,43 @@ def _set_norm(layer: layers.BatchNormalization, learns: bool, bn: str) -> None:
 
 
 def _may_learn(layer: keras.Layer, settings: Finetune) -> bool:
-    return settings.lora_rank is None or getattr(layer, "lora_enabled", False)
+    return settings.lora_rank is None or has_lora(layer)
 
 
 def _keep_to_lora(layer: keras.Layer) -> None:
-    if getattr(layer, "lora_enabled", False):
+    if has_lora(layer):
         for variable in layer.weights:
             variable.trainable = layer.trainable and variable.name.startswith("lora_")
 
 
-def add_lora(model: keras.Model, rank: int, fresh: Collection[str]) -> list[str]:
-    """Gives the dense layers below the head updates of low rank, and returns their names.
+def has_lora(layer: keras.Layer) -> bool:
+    """Whether a layer, or one inside it, such as of a model, learns an update of low rank."""
+    return any(getattr(dense, "lora_enabled", False) for dense in dense_layers(layer))
 
-    Dense layers inside other layers, such as the projections of attention, stay as they are.
+
+def dense_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """The dense layers that a layer is, or is made of: projections of attention are Keras' EinsumDense."""
+    return [part for part in layer._flatten_layers() if isinstance(part, layers.Dense | layers.EinsumDense)]
+
+
+def add_lora(model: keras.Model, rank: int, fresh: Collection[str]) -> list[str]:
+    """Gives the dense layers below the head updates of low rank, and returns the names of the layers that have some.
+
+    Those inside other layers, such as the projections of attention and the feed-forward network of a transformer's
+    block, get theirs too, and nothing else of that layer learns then.
 
     Raises:
         ModelError: the network has no dense layer with trained weights below its head.
     """
-    dense = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, layers.Dense) and not is_head(layer) and layer.name not in fresh
+    owners = [
+        layer for layer in weighted(model) if dense_layers(layer) and not is_head(layer) and layer.name not in fresh
     ]
-    if not dense:
+    if not owners:
         raise ModelError(f"finetune.lora_rank={rank}: {model.name} has no trained dense layer below its head: set null")
-    for layer in dense:
-        layer.enable_lora(rank)
-    return [layer.name for layer in dense]
+    for layer in owners:
+        for dense in dense_layers(layer):
+            dense.enable_lora(rank)
+    return [layer.name for layer in owners]
 
 
 class PhaseRecord(keras.callbacks.Callback):

@@ -63,6 +63,22 @@ def compile_phase(job: "Job", phase: Phase) -> None:
         )
 
 
+def begin_phase(job: "Job", phase: Phase) -> int:
+    """Freezes and unfreezes what the phase says, and compiles; returns how many numbers then learn.
+
+    Args:
+        job: with a section `finetune`.
+        phase: one of its phases; updates of low rank come with the first that is begun.
+    """
+    settings = job.config.finetune
+    if settings.lora_rank and not finetune.has_lora(job.model):
+        with job.devices.scope():
+            finetune.add_lora(job.model, settings.lora_rank, job.fresh)
+    count = finetune.prepare(job.model, phase, settings, job.fresh)
+    compile_phase(job, phase)
+    return count
+
+
 def fit(
     job: "Job",
     callbacks: Sequence[keras.callbacks.Callback],
@@ -83,16 +99,12 @@ def fit(
         tracker: gets what learns, by epoch.
     """
     trainer, settings = job.config.trainer, job.config.finetune
-    if settings and settings.lora_rank:
-        with job.devices.scope():
-            finetune.add_lora(job.model, settings.lora_rank, job.fresh)
     for number, phase in enumerate(job.phases, start=1):
         if course.passed(number):
             continue
         further = []
         if settings:
-            count = finetune.prepare(job.model, phase, settings, job.fresh)
-            compile_phase(job, phase)
+            count = begin_phase(job, phase)
             further = [PhaseRecord(tracker, course.record.history, number, count)]
         with job.devices.scope():
             if not course.begin(number, phase, job.model):

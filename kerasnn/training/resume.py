@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from kerasnn.errors import DataError
-from kerasnn.training.weights import weighted
+from kerasnn.training.finetune import dense_layers, has_lora
 
 if TYPE_CHECKING:
     from kerasnn.training.callbacks import EpochRecord
@@ -203,10 +203,9 @@ def _beside(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
     weights = set(map(id, model.weights))
     for number, variable in enumerate(variable for variable in model.variables if id(variable) not in weights):
         yield f"seed{number}", variable
-    for layer in weighted(model):
-        if getattr(layer, "lora_enabled", False):
-            for number, variable in enumerate(layer.weights):
-                yield f"lora/{layer.name}/{number}", variable
+    for number, layer in enumerate(layer for layer in dense_layers(model) if has_lora(layer)):
+        for place, variable in enumerate(layer.weights):
+            yield f"lora{number}/{place}", variable
 
 
 def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kerasnn.config.schema import check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error
-from kerasnn.errors import ConfigError, DataError, ModelError, TrainingError
+from kerasnn.errors import DataError, ModelError, TrainingError
 from kerasnn.models import heads
 from kerasnn.tracking.folders import held
 from kerasnn.tracking.tracker import Tracker
@@ -121,8 +121,10 @@ def build(config: RunConfig, devices: Devices | None = None) -> Job:
     source = config.data()
     if not isinstance(source, Source):  # As a plug-in's may be.
         raise DataError(f"{_returned(config.data, source)}: a data source must return a kerasnn.data.bundle.Source")
+    source = sources.with_tokenizer_of(config.weights, source, config.tracking.uri)
     bundle = make_bundle(source, **config.bundle)
-    compatibility.check_choices(config, bundle)
+    policy = make_policy(config.augment, bundle, config.trainer.epochs)
+    compatibility.check_choices(config, bundle, policy)
     steps = count_steps(len(bundle.train), config.trainer.batch_size, config.trainer.steps_per_epoch)
     with devices.scope():
         model = config.model(
@@ -134,11 +136,6 @@ def build(config: RunConfig, devices: Devices | None = None) -> Job:
         bundle, fresh = _start(config, model, bundle) if config.weights else (bundle, frozenset())
         if config.strategy.synchronise_batch_norm:
             distribute.synchronise_batch_norm(model, devices)
-    policy = make_policy(config.augment, bundle, config.trainer.epochs)
-    if policy.mixes and config.trainer.loss != "cross_entropy":
-        raise ConfigError(
-            f"trainer.loss={config.trainer.loss} needs whole labels, but augment={config.choices['augment']} mixes them"
-        )
     plan = finetune.plan(config.finetune, model, fresh, config.trainer.epochs)
     job = Job(config, bundle, devices, model, policy, steps, plan, fresh)
     phases.compile_phase(job, plan[0])

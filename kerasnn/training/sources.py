@@ -22,8 +22,10 @@ import keras
 import numpy as np
 
 from kerasnn.config.plugins import plugin_packages
-from kerasnn.data.bundle import Bundle
+from kerasnn.data.bundle import Bundle, Source
+from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import ConfigError, DataError, ModelError
+from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
@@ -123,6 +125,24 @@ def fingerprint(tokenizer: str) -> str:
     return sha256(tokenizer.encode()).hexdigest()
 
 
+def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:
+    """The source, its texts to be read by the tokenizer of the run that a training starts from, if it has one.
+
+    Args:
+        named: as `from=` has it; None starts from nothing.
+        source: texts, whose own tokenizer is then never trained; other sources come back as they are.
+        uri: the tracking store that runs are looked up in; None is the default one.
+    """
+    if not named or source.encode is None or named == "imagenet" or named.startswith(HUB):
+        return source
+    found = runs.find(str(located(named)), uri)
+    if not found.tokenizer:
+        return source
+    tokenizer = Tokenizer.from_json(found.tokenizer)
+    log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, found.label, f"{tokenizer.vocab_size:,}")
+    return replace(source, encode=partial(source.encode, tokenizer=tokenizer))
+
+
 def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
     """`bundle` with its inputs made as the weights expect them.
 
@@ -133,7 +153,8 @@ def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
         if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
             raise ModelError(
                 f"{label} was trained with another tokenizer, by which data={bundle.name}'s numbers are other words: "
-                "take the same data and data.tokenizer, data.vocab_size as that run"
+                "take the same data and data.tokenizer, data.vocab_size as that run, or data=text, which takes its "
+                "tokenizer along"
             )
         return bundle
     if not contract.mean:
@@ -196,7 +217,7 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
         elif other_classes and is_head(layer):
             skipped[layer.name] = "other classes"
         else:
-            values = _values(trained[layer.name])
+            values = _values(trained[layer.name], layer)
             reason = misfit(values, layer)
             if reason:
                 skipped[layer.name] = reason
@@ -215,10 +236,14 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
     return Report(tuple(layer.name for layer, _ in moves), skipped, tuple(missing))
 
 
-def _values(layer: keras.Layer) -> list[np.ndarray]:
-    if getattr(layer, "lora_enabled", False):
-        return [keras.ops.convert_to_numpy(value) for value in (layer.kernel, layer.bias) if value is not None]
-    return layer.get_weights()
+def _values(trained: keras.Layer, ours: keras.Layer) -> list[np.ndarray]:
+    if getattr(trained, "lora_enabled", False):
+        return [keras.ops.convert_to_numpy(value) for value in (trained.kernel, trained.bias) if value is not None]
+    if isinstance(trained, TiedEmbedding) and isinstance(ours, TiedEmbedding):
+        # A number per word belongs to the head that tells words: the table is the same with and without it.
+        there = {weight.name: weight.numpy() for weight in trained.weights}
+        return [there.get(weight.name, value) for weight, value in zip(ours.weights, ours.get_weights(), strict=True)]
+    return trained.get_weights()
 
 
 def _load_file(found: runs.Start, contract: Contract, model: keras.Model, class_names: tuple[str, ...]) -> Report:

@@ -245,8 +245,8 @@ def _check_blocks(model: keras.Model, source: str) -> None:
             f"{len(filters)}: leave model.depths=null, or model.weights=null"
         )
     raise ModelError(
-        f"model.weights={source}: mobilenet_v2 is published with model.depths=null and model.alpha="
-        f"{', '.join(map(str, ALPHAS))}; the filters of the blocks here (in the last {filters[-1]}, as of alpha "
+        f"model.weights={source}: mobilenet_v2 is published with model.depths=null and model.width_multiplier="
+        f"{', '.join(map(str, ALPHAS))}; the filters of the blocks here (in the last {filters[-1]}, as of width "
         f"{filters[-1] / 320:g}) are of none of these: choose one, or model.weights=null"
     )
 
@@ -296,6 +296,6 @@ def _build(reference: Reference, model: keras.Model, top: bool, weights: str | N
     shape = (reference.size, reference.size, 3)
     options = {}
     if reference.application == "MobileNetV2":
-        options["alpha"] = model.get_layer("block_16_project").filters / 320  # 320 filters at alpha 1
+        options["alpha"] = model.get_layer("block_16_project").filters / 320  # 320 filters at width 1
     build = getattr(keras.applications, reference.application)
     return build(include_top=top, weights=weights, input_shape=shape, **options)

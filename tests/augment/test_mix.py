@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasnn.augment.chance import beta, dirichlet
+from kerasnn.augment.chance import beta, dirichlet, normal
 from kerasnn.augment.kerascv import KerasCVMix
-from kerasnn.augment.mix import CutMix, FourierMix, MixUp
+from kerasnn.augment.mix import CutMix, FourierMix, MixUp, Mosaic
 from kerasnn.errors import ConfigError
 
 BATCH = 16
@@ -16,7 +16,8 @@ OPS = {
     "mixup": MixUp(1.0),
     "cutmix": CutMix(),
     "fourier_mix": FourierMix(),
-    "mosaic": KerasCVMix("Mosaic"),
+    "mosaic": Mosaic(),
+    "mosaic_of_keras_cv": KerasCVMix("Mosaic"),
 }
 
 
@@ -33,8 +34,8 @@ def marked(batch: int = BATCH, height: int = 12, width: int = 10) -> tuple[tf.Te
 def test_shares_are_those_of_the_pixels(name):
     mixed, shares = OPS[name](*marked(), tf.constant(SEED))
     means = tf.reduce_mean(mixed, axis=[1, 2])
-    # Mosaic's window lies between whole pixels, while its label counts area: up to a pixel of 10 and one of 12.
-    np.testing.assert_allclose(means, shares, atol=0.12 if name == "mosaic" else 1e-5)
+    # keras-cv's window lies between whole pixels, while its label counts area: up to a pixel of 10 and one of 12.
+    np.testing.assert_allclose(means, shares, atol=0.12 if name == "mosaic_of_keras_cv" else 1e-5)
     np.testing.assert_allclose(tf.reduce_sum(shares, axis=1), 1, atol=1e-5)
     assert (np.diag(shares.numpy()) < 0.999).any()
 
@@ -90,8 +91,21 @@ def test_probability_is_that_of_being_mixed(kind):
     assert 25 < (own < 1 - 1e-6).sum() < 95
 
 
+def test_mosaic_leaves_what_is_not_chosen():
+    images, shares = marked(200, 6, 6)
+    kept, same = Mosaic(probability=0.0)(images, shares, tf.constant(SEED))
+    np.testing.assert_array_equal(kept, images)
+    np.testing.assert_array_equal(same, shares)
+    own = np.diag(Mosaic(probability=0.3)(images, shares, tf.constant(SEED))[1].numpy())
+    # 200 draws at 0.3: 60 ± 6.5; hardly ever are all others the picture itself.
+    assert 30 < (own < 1 - 1e-6).sum() < 90
+    with pytest.raises(ConfigError, match="low <= high"):
+        Mosaic(0.8, 0.2)
+
+
 def test_a_batch_of_one_is_left_alone():
-    for op in (MixUp(1.0), CutMix(), FourierMix()):
+    # Its own mosaic of a picture of a single tone is that picture.
+    for op in (MixUp(1.0), CutMix(), FourierMix(), Mosaic()):
         images, shares = marked(1)
         mixed, same = op(images, shares, tf.constant(SEED))
         np.testing.assert_allclose(mixed, images, atol=1e-6)
@@ -141,6 +155,30 @@ def test_fourier_mix_surface_is_smooth_and_real_in_both_directions():
         assert near < 0.7 * far
 
 
+@pytest.mark.parametrize(("height", "width"), [(12, 10), (7, 9)])
+def test_mosaic_shows_corners_of_four_pictures(height, width):
+    # Class and place in one number, so that each pixel tells where it comes from: the window of a row's picture q is
+    # that of its other corner, as in the grid that keras-cv makes.
+    places = np.arange(BATCH * height * width, dtype=np.float32).reshape(BATCH, height, width, 1)
+    images = tf.constant(places / places.size)
+    mixed, shares = Mosaic()(images, tf.eye(BATCH), tf.constant(SEED))
+    came_from = np.rint(mixed.numpy()[..., 0] * places.size).astype(int)
+    who, row, column = (part for part in np.unravel_index(came_from, (BATCH, height, width)))
+    for index in range(BATCH):
+        # The lines of one picture end where the next one begins at its line 0.
+        down, right = int(np.argmin(row[index, :, 0])), int(np.argmin(column[index, 0]))
+        assert 0.25 * height - 0.5 <= down <= 0.75 * height + 0.5
+        assert 0.25 * width - 0.5 <= right <= 0.75 * width + 0.5
+        np.testing.assert_array_equal(row[index, :, 0], (np.arange(height) - down) % height)
+        np.testing.assert_array_equal(column[index, 0], (np.arange(width) - right) % width)
+        for quarter in (np.s_[:down, :right], np.s_[:down, right:], np.s_[down:, :right], np.s_[down:, right:]):
+            assert len(np.unique(who[index][quarter])) == 1
+        assert who[index, 0, 0] == index
+        counted = np.bincount(who[index].ravel(), minlength=BATCH) / (height * width)
+        np.testing.assert_allclose(shares[index], counted, atol=1e-6)
+    assert len(np.unique(who)) == BATCH
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 5.0])
 def test_beta_has_its_mean_and_deviation(alpha):
     # Of Beta(a, a): mean 1/2, variance 1 / (4 (2a + 1)); 20,000 draws settle both to a hundredth.
@@ -148,6 +186,19 @@ def test_beta_has_its_mean_and_deviation(alpha):
     assert np.isfinite(draws).all()
     assert draws.mean() == pytest.approx(0.5, abs=0.015)
     assert draws.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)
+
+
+def test_normal_has_the_moments_and_tails_of_a_normal_distribution():
+    draws = normal([2, 100_000], tf.constant(SEED)).numpy()
+    assert draws.shape == (2, 100_000)
+    for half in draws:
+        # 100,000 draws: mean 0 ± 0.003, deviation 1 ± 0.002, fourth moment 3 ± 0.03.
+        assert abs(half.mean()) < 0.015
+        assert half.std() == pytest.approx(1, abs=0.01)
+        assert (half**4).mean() == pytest.approx(3, abs=0.15)
+    # 0.27 % lie beyond three deviations: 540 ± 23 of all.
+    assert 420 < (np.abs(draws) > 3).sum() < 660
+    assert abs(np.corrcoef(draws)[0, 1]) < 0.016  # ± 0.003; the two halves of a pair have nothing in common.
 
 
 def test_dirichlet_columns_sum_to_one():

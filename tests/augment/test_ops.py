@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasnn.augment.affine import Rotation, Shear, Translation, Zoom
 from kerasnn.augment.drawn import AugMix, RandAugment, TrivialAugment
-from kerasnn.augment.image import Colour, Flip, Noise, Occlusion, PaddedCrop
+from kerasnn.augment.image import ChannelShuffle, Colour, Flip, Noise, Occlusion, PaddedCrop
 from kerasnn.augment.kerascv import KerasCVLayer
 from kerasnn.augment.policy import Policy
 from kerasnn.augment.tone import AutoContrast, Equalize, Posterize, Sharpness, Solarize
@@ -56,7 +56,8 @@ CASES = {
     "grid_mask_of_some": Case(
         KerasCVLayer("GridMask", probability=0.5), KerasCVLayer("GridMask", probability=0.0), distinct=3
     ),
-    "channel_shuffle": Case(KerasCVLayer("ChannelShuffle"), channels=(3,), distinct=4),
+    "channel_shuffle": Case(ChannelShuffle(), ChannelShuffle(0.0), channels=(3,), distinct=4),
+    "channel_shuffle_of_keras_cv": Case(KerasCVLayer("ChannelShuffle"), channels=(3,), distinct=4),
 }
 EACH = [
     pytest.param(case, channels, id=f"{name}-{channels}") for name, case in CASES.items() for channels in case.channels
@@ -229,11 +230,36 @@ def test_colour_refuses_other_than_one_or_three_channels():
         Colour()(tf.zeros((2, 8, 8, 4)), tf.constant(SEED))
 
 
+def test_channel_shuffle_uses_every_order_alike():
+    # 1,200 draws of six orders of (0, 0.1, 0.9), 200 ± 13 each.
+    images = tf.tile(tf.constant([0.0, 0.1, 0.9])[None, None, None], (1_200, 2, 2, 1))
+    shuffled = ChannelShuffle(1.0)(images, tf.constant(SEED)).numpy()
+    assert (shuffled == shuffled[:, :1, :1]).all()
+    orders, counts = np.unique(shuffled[:, 0, 0], axis=0, return_counts=True)
+    np.testing.assert_array_equal(np.sort(orders), np.tile(images[0, 0, 0], (6, 1)))
+    assert counts.min() > 135
+    # Of half of the pictures, one in six orders leaves them: 1,200 · (1 - 5/12) = 700 ± 17.
+    kept = (ChannelShuffle(0.5)(images, tf.constant(SEED)).numpy() == images.numpy()).all(axis=(1, 2, 3))
+    assert 615 < kept.sum() < 785
+
+
+def test_channel_shuffle_refuses_a_single_channel():
+    with pytest.raises(ConfigError, match=r"ChannelShuffle cannot take pictures of \(20, 24, 1\)") as raised:
+        ChannelShuffle()(pictures(1), tf.constant(SEED))
+    assert "\n" not in str(raised.value)
+
+
 def test_noise_has_its_deviation_and_no_mean():
     # 200×20×24 draws of deviation 0.05 about 0.5, ten deviations from either end: no clipping.
     noisy = Noise(0.05)(tf.fill((200, 20, 24, 1), 0.5), tf.constant(SEED)).numpy()
     assert abs(noisy.mean() - 0.5) < 1e-3
     assert abs(noisy.std() - 0.05) < 1e-3
+
+
+def test_noise_of_an_odd_number_of_pixels_differs_from_pixel_to_pixel():
+    noisy = Noise(0.05)(tf.fill((3, 5, 5, 1), 0.5), tf.constant(SEED)).numpy()
+    assert noisy.shape == (3, 5, 5, 1)
+    assert len(np.unique(noisy)) == 75
 
 
 def test_occlusion_covers_its_share_with_one_rectangle():

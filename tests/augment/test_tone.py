@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from kerasnn.augment import tone
-from kerasnn.augment.tone import AutoContrast, Posterize, Solarize
+from kerasnn.augment.tone import AutoContrast, Equalize, Posterize, Solarize
 from kerasnn.errors import ConfigError
 
 SEED = (3, 5)
@@ -143,6 +143,21 @@ def test_ops_change_their_share_of_the_pictures():
         # 400 draws at a quarter: 100 ± 9.
         assert 60 < changed.sum() < 140
     np.testing.assert_array_equal(AutoContrast(1.0)(images, tf.constant(SEED)), tone.auto_contrast(images))
+
+
+@pytest.mark.parametrize("op", [AutoContrast(0.0), Posterize(2, 0.0), Solarize(0.2, 0.0), Equalize(0.0)])
+def test_pictures_that_are_not_chosen_keep_every_bit(op):
+    # Also those between the 256 levels, and both ends.
+    images = tf.concat(
+        [tf.random.stateless_uniform((4, 9, 9, 3), SEED), tf.zeros((1, 9, 9, 3)), tf.ones((1, 9, 9, 3))], 0
+    )
+    np.testing.assert_array_equal(op(images, tf.constant(SEED)), images)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_posterize_of_every_level_is_that_of_its_bits(bits):
+    kept = levels(tone.posterize(row(*range(256)), factor(bits)))[0, :, 0]
+    np.testing.assert_allclose(kept, np.arange(256) & (0xFF << (8 - bits)), atol=1e-3)
 
 
 def test_colours_of_two_channels_are_refused():

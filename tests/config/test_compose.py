@@ -148,6 +148,17 @@ def test_compose_lets_a_value_ask_hydra():
     assert compose(["model=vgg16", "name=${hydra:runtime.choices.model}-a"]).name == "vgg16-a"
 
 
+@pytest.mark.parametrize("task", ["faces", "signs", "speech", "sst2"])
+def test_experiment_from_scratch_differs_from_the_finetuning_in_its_start_alone(task):
+    tuned, scratch = (compose([f"experiment={kind}_{task}"]) for kind in ("finetune", "scratch"))
+    assert scratch.choices["experiment"] == scratch.name == f"scratch_{task}"
+    assert (scratch.weights, scratch.finetune, scratch.choices["trainer"]) == (None, None, "fit")
+    assert tuned.weights
+    assert (scratch.model, scratch.data, scratch.bundle, scratch.schedule, scratch.trainer, scratch.augment) == (
+        tuned.model, tuned.data, tuned.bundle, tuned.schedule, tuned.trainer, tuned.augment,
+    )  # fmt: skip
+
+
 def test_experiment_makes_its_own_choices():
     config = compose(["experiment=perceptron_digits"])
     assert (config.choices["model"], config.choices["experiment"]) == ("perceptron", "perceptron_digits")
@@ -211,7 +222,8 @@ def test_kinds_of_regularisation_add_up():
 @pytest.mark.parametrize("group", sorted(groups()))
 def test_every_choice_of_a_group_composes_and_binds(group):
     for choice in groups()[group]:
-        own = ("image_folder", "csv", "text", "text_lm", "audio")  # The user's own data, which only the user can name.
+        # The user's own data, which only the user can name.
+        own = ("image_folder", "csv", "text", "text_lm", "masked_words", "audio")
         needed = ["data.dir=x"] if group == "data" and choice in own else ["data.name=x"] if choice == "tfds" else []
         needed += ["from=imagenet"] if choice == "finetune" else []  # Weights to start from.
         if group == "regularisation":  # Stochastic depth leaves out branches, and Adam does not decay weights.

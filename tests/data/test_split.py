@@ -1,6 +1,6 @@
 import numpy as np
 
-from kerasnn.data.split import hold_out, subset
+from kerasnn.data.split import hold_out, subset, subset_of_each
 
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])
 
@@ -33,3 +33,11 @@ def test_subset_has_the_classes_in_their_shares_and_grows():
     assert np.bincount(LABELS[large]).tolist() == [30, 15, 5]
     assert set(small) < set(large)
     assert len(subset(LABELS, 7, seed=0)) == 7
+
+
+def test_subset_of_each_class_is_of_one_size_and_grows():
+    small, large = subset_of_each(LABELS, 2, seed=0), subset_of_each(LABELS, 10, seed=0)
+    assert np.bincount(LABELS[small]).tolist() == [2, 2, 2]
+    assert np.bincount(LABELS[large]).tolist() == [10, 10, 10]
+    assert set(small) < set(large)
+    assert (np.diff(large) > 0).all()

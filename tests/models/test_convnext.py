@@ -13,13 +13,6 @@ from kerasnn.models.convnext import CONVNEXT, Variant, convnext
 TOY = {"depths": (1, 1, 2, 1), "widths": (4, 8, 8, 16)}
 
 
-@pytest.fixture
-def without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
 def stage_shapes(model, depths=(3, 3, 9, 3)):
     names = [f"{model.name}_stage_{stage}_block_{depth - 1}_add" for stage, depth in enumerate(depths)]
     return [model.get_layer(name).output.shape[1:] for name in names]

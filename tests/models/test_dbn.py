@@ -5,11 +5,7 @@ import pytest
 
 from kerasnn.models.dbn import dbn
 
-
-@pytest.fixture(autouse=True)
-def _without_weights():
-    with keras.StatelessScope(initialize_variables=False):
-        yield
+pytestmark = pytest.mark.usefixtures("without_weights")
 
 
 def test_dbn_has_the_papers_count_in_each_layer():

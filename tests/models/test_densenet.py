@@ -8,12 +8,7 @@ from keras import layers
 from kerasnn.errors import ModelError
 from kerasnn.models.densenet import DENSENET, Variant, densenet
 
-
-@pytest.fixture(autouse=True)
-def _without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
+pytestmark = pytest.mark.usefixtures("without_weights")
 
 
 def shape_after(model, name):

@@ -7,12 +7,7 @@ from kerasnn.analysis.cost import count
 from kerasnn.errors import ModelError
 from kerasnn.models.efficientnet import EFFICIENTNET, Variant, efficientnet
 
-
-@pytest.fixture(autouse=True)
-def _without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
+pytestmark = pytest.mark.usefixtures("without_weights")
 
 
 def stage_shapes(model, last_blocks):
@@ -67,13 +62,13 @@ def test_efficientnet_small_stem_at_32_leaves_two_by_two_places():
 
 
 def test_efficientnet_b7_is_twice_as_wide_and_3_1_times_as_deep():
-    model = efficientnet("efficientnet_b7", (64, 64, 3), 10, depth=1.0)
+    model = efficientnet("efficientnet_b7", (64, 64, 3), 10, depth_multiplier=1.0)
     # 2.0 × 32, 16, 24, 40, 80, 112, 192, 320, 1280: all multiples of 8 already.
     widths = [filters(model, f"block{block}_project_conv") for block in ("1a", "2a", "3a", "4a", "5a", "6a", "7a")]
     assert [filters(model, "stem_conv"), *widths, filters(model, "top_conv")] == [
         64, 32, 48, 80, 160, 224, 384, 640, 2560,
     ]  # fmt: skip
-    deep = efficientnet("efficientnet_b7", (64, 64, 3), 10, width=0.25)
+    deep = efficientnet("efficientnet_b7", (64, 64, 3), 10, width_multiplier=0.25)
     # 3.1 × 1, 2, 2, 3, 3, 4, 1 rounded up: 4, 7, 7, 10, 10, 13, 4.
     depths = [sum(layer.name.startswith(f"block{stage}") and layer.name.endswith("dwconv") for layer in deep.layers)
               for stage in range(1, 8)]  # fmt: skip
@@ -86,8 +81,8 @@ def test_efficientnet_rounds_filters_to_eights_and_never_a_tenth_down():
     assert filters(model, "block1a_project_conv") == 16
     assert filters(model, "block3a_project_conv") == 48
     # Width 0.3: 0.3 × 40 = 12 rounds up to 16; 0.3 × 320 = 96. 0.35 × 32 = 11.2 is nearest to 8, 29 % below: 16.
-    assert filters(efficientnet("efficientnet_b0", (64, 64, 3), 10, width=0.3), "block3a_project_conv") == 16
-    assert filters(efficientnet("efficientnet_b0", (64, 64, 3), 10, width=0.35), "stem_conv") == 16
+    assert filters(efficientnet("efficientnet_b0", (64, 64, 3), 10, width_multiplier=0.3), "block3a_project_conv") == 16
+    assert filters(efficientnet("efficientnet_b0", (64, 64, 3), 10, width_multiplier=0.35), "stem_conv") == 16
 
 
 def test_efficientnet_squeezes_to_a_quarter_of_what_enters_the_block():
@@ -124,7 +119,7 @@ def test_efficientnet_drops_later_blocks_more_often():
     [("efficientnet_b0", None, 0.2), ("efficientnet_b4", None, 0.4), ("efficientnet_b4", 0.1, 0.1)],
 )
 def test_efficientnet_dropout_is_the_variants_unless_given(variant, dropout, rate):
-    model = efficientnet(variant, (64, 64, 3), 10, dropout=dropout, depth=0.1, width=0.25)
+    model = efficientnet(variant, (64, 64, 3), 10, dropout=dropout, depth_multiplier=0.1, width_multiplier=0.25)
     assert model.get_layer("top_dropout").rate == rate
 
 
@@ -135,14 +130,14 @@ def test_efficientnet_dropout_of_zero_adds_no_layer():
 
 def test_efficientnet_kernels_of_one_shape_start_different():
     with keras.StatelessScope(initialize_variables=True):
-        model = efficientnet("efficientnet_b0", (16, 16, 1), 2, width=0.25)
+        model = efficientnet("efficientnet_b0", (16, 16, 1), 2, width_multiplier=0.25)
         first, second = (model.get_layer(f"block6{letter}_dwconv").kernel for letter in "bc")
         assert not keras.ops.all(keras.ops.equal(first, second))
 
 
 def test_efficientnet_logits_stay_float32_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = efficientnet("efficientnet_b0", (32, 32, 3), 10, depth=0.1, width=0.25)
+    model = efficientnet("efficientnet_b0", (32, 32, 3), 10, depth_multiplier=0.1, width_multiplier=0.25)
     assert model.get_layer("top_conv").compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
 

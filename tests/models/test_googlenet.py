@@ -11,13 +11,6 @@ from kerasnn.models.googlenet import googlenet
 from kerasnn.models.heads import WithAuxiliary, main_network
 
 
-@pytest.fixture
-def without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
 def shape_after(model, name):
     return model.get_layer(name).output.shape[1:]
 

@@ -11,13 +11,6 @@ from kerasnn.errors import ModelError
 from kerasnn.models.mobilenet import mobilenet_v2
 
 
-@pytest.fixture
-def without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
 def shape_after(model, name):
     return model.get_layer(name).output.shape[1:]
 
@@ -44,7 +37,7 @@ def test_mobilenet_v2_has_the_sizes_of_table_2(without_weights):
 
 @pytest.mark.parametrize("alpha", [0.35, 0.75, 1.0, 1.4])
 def test_mobilenet_v2_weights_are_named_and_shaped_like_the_published(alpha, without_weights):
-    ours = mobilenet_v2((224, 224, 3), 1000, alpha=alpha)
+    ours = mobilenet_v2((224, 224, 3), 1000, width_multiplier=alpha)
     theirs = keras.applications.MobileNetV2(weights=None, alpha=alpha)
     shapes = [
         [(layer.name, [weight.shape for weight in layer.weights]) for layer in model.layers if layer.weights]
@@ -54,14 +47,14 @@ def test_mobilenet_v2_weights_are_named_and_shaped_like_the_published(alpha, wit
 
 
 def test_mobilenet_v2_rounds_widths_as_published(without_weights):
-    # At alpha 0.35 the first 32 filters become 11.2: the nearest multiple of 8 is 8, more than a tenth below, so 16.
+    # At width 0.35 the first 32 filters become 11.2: the nearest multiple of 8 is 8, more than a tenth below, so 16.
     # Of 16, 24, 32, 64, 96, 160, 320 in the stages remain 5, 8, 11, 22, 33, 56, 112: 8, 8, 16, 24, 32, 56, 112.
-    model = mobilenet_v2((224, 224, 3), 1000, alpha=0.35)
+    model = mobilenet_v2((224, 224, 3), 1000, width_multiplier=0.35)
     names = ["expanded_conv", *(f"block_{number}" for number in (1, 3, 6, 10, 13, 16))]
     assert model.get_layer("Conv1").filters == 16
     assert [model.get_layer(f"{name}_project").filters for name in names] == [8, 8, 16, 24, 32, 56, 112]
-    assert model.get_layer("Conv_1").filters == 1280  # Never narrower; at alpha 1.4 it is 1792.
-    assert mobilenet_v2((224, 224, 3), 1000, alpha=1.4).get_layer("Conv_1").filters == 1792
+    assert model.get_layer("Conv_1").filters == 1280  # Never narrower; at width 1.4 it is 1792.
+    assert mobilenet_v2((224, 224, 3), 1000, width_multiplier=1.4).get_layer("Conv_1").filters == 1792
 
 
 def test_mobilenet_v2_activations_stop_at_six(without_weights):
@@ -82,7 +75,7 @@ def test_mobilenet_v2_chooses_its_stem_by_size(side, first, last, without_weight
 def test_mobilenet_v2_block_with_a_silent_branch_is_the_identity():
     # The narrow ends have no rectifier: with its last normalization's scale at 0, a block gives out its input, signs
     # included.
-    model = mobilenet_v2((8, 8, 3), 3, alpha=0.1)
+    model = mobilenet_v2((8, 8, 3), 3, width_multiplier=0.1)
     model.get_layer("block_2_project_BN").gamma.assign(np.zeros(8))
     ends = keras.Model(model.input, [model.get_layer(name).output for name in ("block_1_add", "block_2_add")])
     before, after = ends(draw((2, 8, 8, 3)))

@@ -12,12 +12,7 @@ from kerasnn.models.mlp import mlp
 from kerasnn.models.perceptron import perceptron
 from kerasnn.models.vgg import VGG, Variant, vgg
 
-
-@pytest.fixture(autouse=True)
-def _without_weights():
-    """Shapes and counts need no memory, and AlexNet would take a quarter of a gigabyte."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
+pytestmark = pytest.mark.usefixtures("without_weights")
 
 
 def shape_after(model, name):

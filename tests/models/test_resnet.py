@@ -12,13 +12,6 @@ from kerasnn.layers.padded_identity import PaddedIdentity
 from kerasnn.models.resnet import RESNET, RESNET_CIFAR, CifarVariant, Variant, resnet, resnet_cifar
 
 
-@pytest.fixture
-def without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
 def shape_after(model, name):
     return model.get_layer(name).output.shape[1:]
 

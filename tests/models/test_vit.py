@@ -10,14 +10,7 @@ from kerasnn.analysis.cost import count
 from kerasnn.errors import ModelError
 from kerasnn.models.vit import VIT, Variant, vit
 
-TOY = {"depth": 2, "hidden_dim": 12, "num_heads": 3}
-
-
-@pytest.fixture
-def without_weights():
-    """Shapes and counts need no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
+TOY = {"depth": 2, "width": 12, "num_heads": 3}
 
 
 @pytest.mark.usefixtures("without_weights")
@@ -131,7 +124,7 @@ def test_vit_variants_of_the_signature_are_those_of_the_table():
         ),
         (
             lambda: vit("vit_tiny", (32, 32, 3), 10, num_heads=5),
-            "vit_tiny: model.num_heads=5 does not divide .* model.hidden_dim=192 is no multiple of it, 195 would be$",
+            "vit_tiny: model.num_heads=5 does not divide .* model.width=192 is no multiple of it, 195 would be$",
         ),
     ],
 )

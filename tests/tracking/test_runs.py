@@ -40,8 +40,10 @@ def place(tmp_path, monkeypatch):
     ["vgg16", "abcdef0" + "1" * 25, "abcdef01", "runs/day/1-vgg16", "runs/day/1-vgg16/checkpoints/best.keras"],
 )
 def test_find_takes_every_way_to_say_it(place, named):
+    (place / "runs/day/1-vgg16/tokenizer.json").write_text("words")
     start = runs.find(named)
     assert start.model.read_bytes() == b"model"
+    assert start.tokenizer == "words"
     assert (start.choice, start.network, start.facts) == ("vgg16", {"variant": "x", "depth": 3}, FACTS)
     assert "vgg16 (abcdef0)" in start.label
 
@@ -105,11 +107,12 @@ def test_find_fetches_what_only_the_store_has(store, tmp_path, monkeypatch):
         shutil.move(tracker.run_dir / "left" / name, tracker.run_dir / name)
         tracker.artifact(tracker.run_dir / name)
     pictures = np.ones((2, 8, 8, 1), "float32")
-    tracker.model(path, pictures, np.array(network(pictures)), {"mean": [0.25]})
+    tracker.model(path, pictures, np.array(network(pictures)), {"mean": [0.25], "tokenizer": '{"words": 1}'})
     run_id = tracker.finish()
     start = runs.find("afar", store.uri)
     assert (start.choice, start.network["depth"], start.facts) == ("afar", 3, FACTS)
     assert start.label == f"run afar ({run_id[:7]})"
+    assert start.tokenizer == '{"words": 1}'
     assert np.array_equal(keras.saving.load_model(start.model)(pictures), network(pictures))
     assert runs.find(run_id[:8], "sqlite:///nowhere.db").model == start.model  # From now on it lies on disk.
     with pytest.raises(DataError, match="afra is no run, file or folder: did you mean 'afar'"):

@@ -14,6 +14,7 @@ from kerasnn.config.recipe import Recipe
 from kerasnn.config.schema import Finetune
 from kerasnn.errors import ConfigError, ModelError
 from kerasnn.models import catalogue
+from kerasnn.models.bert import bert
 from kerasnn.models.gpt import gpt
 from kerasnn.models.mlp import mlp
 from kerasnn.models.perceptron import perceptron
@@ -167,6 +168,35 @@ def test_layer_with_an_update_of_low_rank_keeps_its_kernel():
     }  # fmt: skip
 
 
+def test_layers_inside_a_transformers_block_get_updates_of_low_rank(tmp_path):
+    model = bert("bert", (6,), 20, num_classes=3, depth=1, width=8, num_heads=2, hidden_dim=12, dropout=0.0)
+    settings = Finetune(head_epochs=0, lora_rank=2)
+    assert add_lora(model, 2, ("pooled_dense",)) == ["transformer_layer_0"]
+    (phase,) = plan(settings, model, ("pooled_dense",), epochs=1)
+    # Kernels of query, key and value are (8, 2, 4): 2·(8·2 + 4) each; that of the output is (2, 4, 8): 2·(2·4 + 8).
+    # The feed-forward network's are 8·12 and 12·8: 2·(8 + 12) each. New are pooled_dense, 8·8 + 8, and the head:
+    # 8·3 + 3.
+    assert prepare(model, phase, settings, ("pooled_dense",)) == 3 * 40 + 32 + 2 * 40 + 72 + 27
+    before = values(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, jit_compile=False)
+    tokens = np.random.default_rng(0).integers(5, 20, (24, 6))
+    model.fit(tokens, np.arange(24) % 3, batch_size=8, verbose=0)
+    learned = changed(before, model)
+    inside = [path.rpartition("/")[2] for path in learned if path.startswith("transformer")]
+    # The second factors begin at zero and all move. The first ones may move by less than a rounding, so early.
+    assert inside.count("lora_kernel_b") == 6
+    assert set(inside) == {"lora_kernel_a", "lora_kernel_b"}
+    assert {path for path in learned if not path.startswith("transformer")} == {
+        "pooled_dense/kernel", "pooled_dense/bias", "predictions/kernel", "predictions/bias",
+    }  # fmt: skip
+    # What is kept is the block with its updates added to its kernels.
+    model.save(tmp_path / "kept.keras")
+    kept = keras.saving.load_model(tmp_path / "kept.keras", compile=False)
+    np.testing.assert_allclose(kept(tokens), model(tokens), atol=1e-5)
+    assert count(kept.weights) == count(model.weights) - 232
+
+
 def test_updates_of_low_rank_need_a_dense_layer():
     with pytest.raises(ModelError, match="finetune.lora_rank=2: resnet20 has no trained dense layer below its head"):
         add_lora(network(), 2, ())
@@ -292,3 +322,23 @@ def test_update_of_low_rank_is_part_of_the_model_that_is_kept(tmp_path):
     np.testing.assert_allclose(model(kept["input_example"]), kept["output_example"], atol=1e-6)
     # 2·(16·16·3 + 8) for the update, 8·3 + 3 for the head.
     assert tracker.history["finetune/params_trainable"][-1] == (2, 2 * 776 + 27)
+
+
+def test_average_of_the_weights_goes_on_through_the_phases(tmp_path):
+    mlp((16, 16, 3), 3, hidden_widths=(8,)).save(tmp_path / "start.keras")
+    start = keras.saving.load_model(tmp_path / "start.keras")
+    (tmp_path / "run").mkdir()
+    options = ["trainer=finetune", "trainer.epochs=4", "finetune.head_epochs=2", "callbacks=[default,ema]"]
+    seen = Probe("a.probe")
+    base = ["model=mlp", "model.hidden_widths=[8]", *SMALL, "trainer.batch_size=24", f"from={tmp_path / 'start.keras'}"]
+    config = compose([*base, *options, "trainer.batch_size=24"])
+    config = replace(config, callbacks={**config.callbacks, "probe": seen})
+    tracker = MemoryTracker()
+    result = run(config, tracker, tmp_path / "run")
+    # One number for each of the four epochs, and in the first phase an average of what never moved is what it was.
+    assert [step for step, _ in tracker.history["val/ema_accuracy"]] == [1, 2, 3, 4]
+    best = max(result.history["val/accuracy"] + result.history["val/ema_accuracy"])
+    assert result.metrics["best/val_accuracy"] == best
+    assert np.array_equal(seen.seen[1]["weights"]["hidden1/kernel"], start.get_layer("hidden1").kernel.numpy())
+    assert not np.array_equal(seen.seen[3]["weights"]["hidden1/kernel"], start.get_layer("hidden1").kernel.numpy())
+    assert result.history["finetune/phase"] == [1, 1, 2, 2]

@@ -1,6 +1,7 @@
 """The one path from config to result for each kind of network and data: auxiliary heads, pre-training, words, sound."""
 
 import json
+import re
 import wave
 from dataclasses import replace
 
@@ -92,6 +93,61 @@ def test_a_network_of_the_next_token_learns_and_writes(tmp_path, novel):
     assert tracker.datasets[0]["label_shape"] == (16,)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A run that learned to fill gaps in a text that says nearly the same over and over: its folder and its result."""
+    folder = tmp_path_factory.mktemp("filled")
+    lines = [f"the {('cat', 'dog')[i % 2]} sat on the {('mat', 'log')[i % 2]} ." for i in range(400)]
+    (folder / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    recipe = ["optimizer.learning_rate=0.01", "data.sequence_length=12", "trainer.batch_size=30", "trainer.epochs=15"]
+    data = ["data=masked_words", f"data.dir={folder / 'lines.txt'}"]
+    result, _ = result_of(folder / "run", "model=bert", "model.head=masked_words", *TINY, *data, *recipe)
+    return folder, result
+
+
+def test_an_encoder_learns_to_fill_gaps_and_shows_some(filled):
+    folder, result = filled
+    # The animal tells the place and the place the animal; the rest is always the same.
+    assert result.metrics["test/accuracy"] > 0.8
+    assert result.metrics["test/perplexity"] < 3
+    shown = (folder / "run" / "samples.txt").read_text(encoding="utf-8").splitlines()
+    assert len(shown) == 16
+    assert all(re.search(r"\[\S+ → \S+\]", line) for line in shown)
+    # What it was trained on has gaps too, without answers.
+    inputs = (folder / "run" / "inputs.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.search(r"\[\S+\]", line) and "→" not in line for line in inputs)
+
+
+def test_words_that_were_filled_in_help_to_classify(tmp_path, filled, reviews):
+    folder, _ = filled
+    text = ["data=text", f"data.dir={reviews}", "data.sequence_length=12", "model=bert", "model.head=classes", *TINY]
+    start = ["trainer=finetune", f"from={folder / 'run'}", "trainer.epochs=2", "finetune.head_epochs=1", *SHORT]
+    result, _ = result_of(tmp_path / "run", *text, *start)
+    # The words are those of the run that it starts from, whatever these texts would have taught.
+    ours, theirs = (
+        json.loads((place / "result.json").read_text())["facts"] for place in (tmp_path / "run", folder / "run")
+    )
+    assert ours["tokenizer"] == theirs["tokenizer"]
+    assert (tmp_path / "run" / "tokenizer.json").read_text() == (folder / "run" / "tokenizer.json").read_text()
+    # Nothing but the head's two layers is new: a dense layer of 16·16 + 16 and one of 16·2 + 2 learn first.
+    assert result.history["finetune/params_trainable"][0] == 272 + 34
+    kept = keras.saving.load_model(tmp_path / "run" / "checkpoints" / "best.keras")
+    assert (
+        kept.get_layer("token_embedding").weights[0].shape[0]
+        == Tokenizer.from_json((folder / "run" / "tokenizer.json").read_text()).vocab_size
+    )
+
+
+def test_a_network_that_looks_back_may_not_fill_gaps(tmp_path, filled):
+    data = ["data=masked_words", f"data.dir={filled[0] / 'lines.txt'}", "data.sequence_length=12"]
+    with pytest.raises(
+        ModelError, match="gpt only looks back, but data=masked_words asks for words from .* both sides"
+    ):
+        result_of(tmp_path / "gpt", "model=gpt", *TINY, *data, *SHORT)
+    with pytest.raises(ModelError, match=r"a network that fills gaps, such as model=bert model\.head=masked_words"):
+        result_of(tmp_path / "bert", "model=bert", *TINY, *data, *SHORT)
+
+
 def test_an_encoder_with_a_decoder_answers_sources(tmp_path):
     task = ["data=sequences", "data.digits=3", "data.examples=80"]
     result, _ = result_of(tmp_path, "model=transformer_small", *TINY, *task, *SHORT)
@@ -119,10 +175,10 @@ def test_sounds_are_told_apart(tmp_path):
 def test_published_weights_bring_their_standardisation(tmp_path):
     options = {"alpha": 0.35, "input_shape": (224, 224, 3)}
     keras.applications.MobileNetV2(weights=None, include_top=False, **options).save(tmp_path / "theirs.h5")
-    weights = ["model=mobilenet_v2", "model.alpha=0.35", f"model.weights={tmp_path / 'theirs.h5'}"]
+    weights = ["model=mobilenet_v2", "model.width_multiplier=0.35", f"model.weights={tmp_path / 'theirs.h5'}"]
     result, tracker = result_of(tmp_path / "run", *weights, *PICTURES, *SHORT, "trainer.epochs=1")
     assert tracker.models[0]["metadata"]["mean"] == [0.5, 0.5, 0.5]
-    ours = mobilenet_v2((32, 32, 3), 10, alpha=0.35)
+    ours = mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35)
     assert result.metrics["cost/params_trainable"] == count(ours).params_trainable
 
 

@@ -98,6 +98,24 @@ def test_by_name_adds_an_update_of_low_rank_to_its_kernel():
     assert_allclose(ours(pictures), theirs(pictures), rtol=1e-5)
 
 
+def test_by_name_moves_the_table_of_words_between_heads():
+    # The head of masked words has a number per word beside the table, the others have not.
+    def build(head):
+        return bert("bert", (6,), 20, head=head, depth=1, width=8, num_heads=2, hidden_dim=8)
+
+    theirs, ours = randomised(build("masked_words")), build("classes")
+    report = by_name(theirs, ours, "run a")
+    assert (report.skipped, report.missing) == ({}, ("pooled_dense", "predictions"))
+    table, numbers = theirs.get_layer("token_embedding").get_weights()
+    assert_allclose(ours.get_layer("token_embedding").get_weights(), [table])
+    back = build("masked_words")
+    own = back.get_layer("token_embedding").get_weights()[1]
+    by_name(ours, back, "run b")
+    assert_allclose(back.get_layer("token_embedding").get_weights()[0], table)
+    assert_allclose(back.get_layer("token_embedding").get_weights()[1], own)
+    assert not np.array_equal(own, numbers)
+
+
 @pytest.mark.parametrize("named", ["folder", "file"])
 def test_a_run_gives_its_weights_its_contract_and_its_classes(tmp_path, named):
     theirs = randomised(network())
@@ -182,7 +200,7 @@ def test_official_weights_come_through_the_same_door(shared_data, monkeypatch):
     file = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
     start = open_start(file, "mobilenet_v2")
     assert start.apply(make_bundle(synthetic(channels=3))).mean == (0.5, 0.5, 0.5)
-    report = start.load(mobilenet_v2((32, 32, 3), 10, alpha=0.35), NAMES)
+    report = start.load(mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35), NAMES)
     assert report.missing == ("predictions",)
 
 

@@ -40,7 +40,7 @@ def randomised(model):
 
 
 def tiny_mobilenet(**options):
-    return mobilenet_v2((32, 32, 3), options.pop("num_classes", 5), alpha=0.35, **options)
+    return mobilenet_v2((32, 32, 3), options.pop("num_classes", 5), width_multiplier=0.35, **options)
 
 
 def saved_mobilenet(path, top, classes=1000):
@@ -106,7 +106,7 @@ def test_transfer_of_nothing_is_an_error():
 
 def test_imagenet_weights_equal_the_real_network_of_keras(shared_data):
     path = shared_data / "weights" / f"{MOBILENET_FILE}_no_top.h5"
-    ours = mobilenet_v2((96, 96, 3), 10, alpha=0.35)
+    ours = mobilenet_v2((96, 96, 3), 10, width_multiplier=0.35)
     report = imagenet_weights(ours, "mobilenet_v2", str(path))
     assert report.missing == ("predictions",)
     assert not report.skipped
@@ -194,20 +194,26 @@ def test_imagenet_weights_that_cannot_fit_are_an_error_that_helps(build, variant
     [
         # 320 · 0.4 = 128 filters.
         (
-            {"alpha": 0.4},
-            r"mobilenet_v2 is published with model.depths=null and model.alpha=0.35, 0.5, 0.75, 1.0, 1.3, 1.4; the "
-            r"filters of the blocks here \(in the last 128, as of alpha 0.4\) are of none of these: choose one, or "
-            r"model.weights=null$",
+            {"width_multiplier": 0.4},
+            r"mobilenet_v2 is published with model.depths=null and model.width_multiplier=0.35, 0.5, 0.75, 1.0, 1.3, "
+            r"1.4; the filters of the blocks here \(in the last 128, as of width 0.4\) are of none of these: "
+            r"choose one, or model.weights=null$",
         ),
         # 320 · 0.74 = 236.8 is rounded to 240, as with 0.75, but 24 · 0.74 = 17.8 to 16, where 0.75 has 24.
-        ({"alpha": 0.74}, r"\(in the last 240, as of alpha 0.75\) are of none of these: choose one, or"),
+        ({"width_multiplier": 0.74}, r"\(in the last 240, as of width 0.75\) are of none of these: choose one, or"),
         (
-            {"alpha": 0.35, "depths": (1,) * 7},
+            {"width_multiplier": 0.35, "depths": (1,) * 7},
             "the published mobilenet_v2 has 17 blocks, this one 7: leave model.depths=null, or model.weights=null",
         ),
-        ({"alpha": 0.35, "depths": (1, 2, 3, 4, 3, 4, 1)}, "has 17 blocks, this one 18: leave model.depths=null"),
+        (
+            {"width_multiplier": 0.35, "depths": (1, 2, 3, 4, 3, 4, 1)},
+            "has 17 blocks, this one 18: leave model.depths=null",
+        ),
         # As many blocks, but the tenth is of the next stage: its weights would be those of another place.
-        ({"alpha": 0.35, "depths": (1, 2, 3, 3, 4, 3, 1)}, r"\(in the last 112, as of alpha 0.35\) are of none of"),
+        (
+            {"width_multiplier": 0.35, "depths": (1, 2, 3, 3, 4, 3, 1)},
+            r"\(in the last 112, as of width 0.35\) are of none of",
+        ),
     ],
 )
 def test_imagenet_weights_of_other_blocks_are_refused_before_anything_is_read(
@@ -279,7 +285,7 @@ def test_imagenet_weights_of_a_wrong_file_are_an_error_of_one_line(tmp_path, fil
 def test_imagenet_weights_of_another_network_change_nothing(tmp_path):
     # As many layers as the one that is asked for, but narrower.
     saved_mobilenet(tmp_path / "narrow.h5", top=False)
-    ours = mobilenet_v2((32, 32, 3), 5, alpha=0.5)
+    ours = mobilenet_v2((32, 32, 3), 5, width_multiplier=0.5)
     before = ours.get_weights()
     message = r"narrow.h5 does not hold the weights of mobilenet_v2 \(.+\): give imagenet, or a .h5 file"
     with pytest.raises(DataError, match=message) as caught:
