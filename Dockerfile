@@ -2,7 +2,7 @@
 #
 #     docker build -t kerasnn .
 #     docker run --gpus all -v "$PWD/runs:/work/runs" kerasnn model=vgg16 data=cifar10
-#     docker build -t kerasnn --build-arg EXTRAS=server .        # without CUDA: three gigabytes instead of nine
+#     docker build -t kerasnn --build-arg EXTRAS=server .        # without CUDA: three gigabytes instead of eight
 
 ARG BASE=python:3.12-slim
 FROM ${BASE}

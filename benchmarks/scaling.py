@@ -197,7 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
     costs: dict[tuple[str, int], list[dict[int, float]]] = {}
     several = [replicas for replicas in options.replicas if replicas > 1]
     ways = WAYS[kind] if options.ways is None else options.ways
-    pairs = [(way, replicas) for replicas in several for way in ways]
+    # TensorFlow's hierarchical copy halves the replicas, and forgets the last of an odd number.
+    pairs = [(way, count) for count in several for way in ways if way != "hierarchical_copy" or count % 2 == 0]
     for repeat in range(options.repeats):
         for replicas in turned(list(options.replicas), repeat):
             rates.setdefault(replicas, []).append(training_rate(options, replicas))

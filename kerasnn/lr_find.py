@@ -57,7 +57,8 @@ def find(config: "RunConfig", steps: int = STEPS, first: float = FIRST, last: fl
         config: what a training would do; with `trainer=finetune`, what learns is what its first phase lets learn, such
             as the head alone.
         steps: at most so many.
-        first: the rate of the first step.
+        first: the rate of the first step, as `optimizer.learning_rate` has it: the optimizer gets it times the factors
+            of the phase and of the batch. So it is with all rates here.
         last: the rate that the last would have.
     """
     from kerasnn.config.recipe import Recipe
@@ -77,9 +78,8 @@ def find(config: "RunConfig", steps: int = STEPS, first: float = FIRST, last: fl
         steps_per_epoch=job.steps,
         augment=job.policy if job.policy.ops else None,
     )
-    factor = job.phases[0].factor  # Between what the config says and what the optimizer gets.
-    found = range_test(job.model, stream, steps, first * factor, last * factor)
-    return replace(found, rates=found.rates / factor)
+    factor = job.phases[0].factor * config.trainer.rate_factor  # As a training has it, `phases.compile_phase`.
+    return range_test(job.model, stream, steps, first, last, factor)
 
 
 def _config(overrides: list[str], further: str | None) -> "RunConfig":
@@ -101,8 +101,7 @@ def _answer(found: "RangeTest", config: "RunConfig", steps: int) -> str:
     names += " (the first phase of trainer=finetune)" if config.finetune else ""
     ended = f"{len(found.rates)} of {steps} steps, rates {found.rates[0]:.1e} to {found.rates[-1]:.1e}"
     lowest = f"the loss fell most steeply there, from {found.smooth[0]:.3g} to {found.smooth.min():.3g}"
-    rate = found.suggestion / config.trainer.rate_factor  # A training multiplies it again.
-    return f"{names}: {ended}\n  optimizer.learning_rate={rate:g}  {lowest}, lowest at {found.lowest:.1e}"
+    return f"{names}: {ended}\n  optimizer.learning_rate={found.suggestion:g}  {lowest}, lowest at {found.lowest:.1e}"
 
 
 def _keep(found: "RangeTest", path: Path) -> None:

@@ -5,18 +5,23 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from commands import check_command, commands
+from omegaconf import OmegaConf
 
 from hydra_plugins.kerasnn_launcher import devices as found
 from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
+from hydra_plugins.kerasnn_launcher.launcher import KerasnnLauncher
+from hydra_plugins.kerasnn_launcher.leases import lease
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
 from kerasnn.config.compose import check
 from kerasnn.errors import ConfigError, DeviceError
-from kerasnn.tracking.folders import run_folders
+from kerasnn.tracking.folders import held, run_folders
 from kerasnn.tracking.mlflow import read_runs
 
 TWO = Devices(("a", "b"))
@@ -86,24 +91,117 @@ def test_devices_are_those_of_the_environment_or_of_nvidia_smi(tmp_path, monkeyp
     tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: GPU-1)'; echo 'GPU 1: NVIDIA H100 (UUID: GPU-2)'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert find_devices("auto", 1, {}) == Devices(("0", "1"))
-    assert find_devices(1, 1, {}) == Devices(("0",))
-    assert find_devices("auto", 1, {"CUDA_VISIBLE_DEVICES": "3, 5"}) == Devices(("3", "5"))
-    assert find_devices(["GPU-2"], 1, {}) == Devices(("GPU-2",))
-    # Hidden, or not wanted: two runs share the cores.
-    for asked, environment in (("auto", {"CUDA_VISIBLE_DEVICES": ""}), ([], {})):
+    assert find_devices("auto", 1, {}).names == ("0", "1")
+    assert find_devices(1, 1, {}).names == ("0",)
+    # Of those that there are the environment names some, and CUDA reads no further than a name of none.
+    for visible, names in (("1, 0", ("1", "0")), ("0,0", ("0",)), ("GPU-2,-1,0", ("GPU-2",)), ("1,7,0", ("1",))):
+        assert find_devices("auto", 1, {"CUDA_VISIBLE_DEVICES": visible}).names == names
+    named = find_devices(["GPU-2", 0], 1, {})
+    assert (named.names, named.uuids) == (("GPU-2", "0"), ("GPU-2", "GPU-1"))
+    # Hidden, not there, or not wanted: two runs share the cores.
+    hidden = [("auto", {"CUDA_VISIBLE_DEVICES": names}) for names in ("", "3")]
+    for asked, environment in (*hidden, ([], {})):
         shares = find_devices(asked, 2, environment)
-        assert shares == Devices(("1", "2"), max(1, cores // 2))
+        assert (shares.names, shares.threads) == (("1", "2"), max(1, cores // 2))
         assert shares.environment(["2"])["TF_NUM_INTRAOP_THREADS"] == str(max(1, cores // 2))
         assert shares.environment(["2"])["CUDA_VISIBLE_DEVICES"] == "-1"
     with pytest.raises(DeviceError, match=r"hydra.launcher.devices=4, but there are 2 GPUs"):
         find_devices(4, 1, {})
-    with pytest.raises(ConfigError, match="names a device twice"):
-        find_devices([0, 0], 1, {})
+    for twice in ([0, 0], [0, "GPU-1"]):  # By one name, and by two.
+        with pytest.raises(ConfigError, match="names a device twice"):
+            find_devices(twice, 1, {})
+    with pytest.raises(DeviceError, match=r"devices=\[0,7\]: 7 is no GPU of this machine \(nvidia-smi -L lists 0, 1\)"):
+        find_devices([0, 7], 1, {})
+    with pytest.raises(DeviceError, match="GPU- is no GPU"):  # Two begin like this.
+        find_devices(["GPU-"], 1, {})
     with pytest.raises(ConfigError, match="must be auto, a number of GPUs, or a list"):
         find_devices("all", 1, {})
     monkeypatch.setattr(found.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
     assert not find_devices("auto", 1, {}).are_gpus
+    with pytest.raises(DeviceError, match="0 is no GPU of this machine"):  # And no reason for a silent run on the CPU.
+        find_devices([0], 1, {})
+
+
+def test_parts_of_a_gpu_go_by_their_own_names(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: GPU-1)'\n"
+        "echo '  MIG 1g.5gb      Device  0: (UUID: MIG-a)'; echo '  MIG 1g.5gb      Device  1: (UUID: MIG-b)'\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert find_devices(["MIG-a", "MIG-b"], 1, {}).uuids == ("MIG-a", "MIG-b")
+    assert find_devices("auto", 1, {"CUDA_VISIBLE_DEVICES": "MIG-b"}).names == ("MIG-b",)
+
+
+def test_gpu_of_another_sweep_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other, told = lease("GPU-2"), []
+
+    def waits(job):
+        told.append((job.number, job.attempts))
+        os.close(other)
+
+    made = jobs(tmp_path, 1, "echo $CUDA_VISIBLE_DEVICES", need=2)
+    Pool(Devices(("0", "1"), uuids=("GPU-1", "GPU-2")), waits=waits).run(made)
+    assert told == [(0, 0)]
+    assert made[0].log.read_text() == "0,1\n"
+
+
+LAUNCHER = """
+import sys
+from pathlib import Path
+from hydra_plugins.kerasnn_launcher.devices import Devices
+from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+job = Job(0, "job", Path(sys.argv[1]), ["sleep", "60"])
+pool = Pool(Devices(("0",), uuids=("GPU-1",)), began=lambda job: print(pool._running[0].process.pid, flush=True))
+pool.run([job])
+"""
+
+
+def test_lease_is_the_runs_own_and_outlives_a_launcher_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command = [sys.executable, "-c", LAUNCHER, str(tmp_path / "0")]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    with child:
+        run = int(child.stdout.readline())
+        child.kill()
+    try:
+        assert lease("GPU-1") is None
+    finally:
+        os.kill(run, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while (taken := lease("GPU-1")) is None and time.monotonic() < until:
+        time.sleep(0.01)
+    os.close(taken)
+
+
+def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refused(tmp_path, monkeypatch):
+    job = Job(0, "mine", tmp_path / "run", [], code=2)
+    job.folder.mkdir()
+    (job.folder / "config.yaml").touch()
+    (job.folder / "result.json").write_text('{"name": "mine", "status": "RUNNING"}', encoding="utf-8")
+    launcher, closed = KerasnnLauncher([], 1, "continue", 1, True), []
+    monkeypatch.setattr(launcher, "_close", lambda job, reason: closed.append(reason.splitlines()[0]))
+    with held(job.folder):
+        launcher._ended(job, True)
+    assert closed == []
+    launcher._ended(job, False)  # It is tried again, and may itself say how it ends.
+    assert closed == []
+    launcher._ended(job, True)
+    assert closed == ["it ended by exit code 2"]
+
+
+def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    launcher = KerasnnLauncher([], 1, "continue", 1, True)
+    launcher.config = OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})
+    monkeypatch.setattr(launcher, "_subdir", lambda cell, number: str(number))
+    cells = [["model=mlp"], ["model=mlp", "strategy.kind=CPU"]]
+    for devices, kinds in ((TWO, (True, False)), (Devices(("1",), 2), (False, False))):
+        launcher.devices = devices
+        made, _ = launcher._jobs(cells, 0, tmp_path)
+        assert tuple("strategy.kind=GPU" in job.words for job in made) == kinds
 
 
 def test_setting_that_the_launcher_does_not_have_is_refused():
@@ -113,9 +211,9 @@ def test_setting_that_the_launcher_does_not_have_is_refused():
 
 
 def sweep(folder: Path, *further: str) -> subprocess.CompletedProcess:
-    """Three cells on two devices that are names alone: the machine's CPU does the work."""
+    """Three cells on two shares of the CPU."""
     words = ["-m", "model=mlp", "model.hidden_widths=[8]", "trainer.epochs=1", "optimizer=sgd"]
-    words += ["optimizer.learning_rate=0.01,1e30,0.02", "hydra/launcher=kerasnn", "hydra.launcher.devices=[a,b]"]
+    words += ["optimizer.learning_rate=0.01,1e30,0.02", "hydra/launcher=kerasnn", "hydra.launcher.processes=2"]
     return subprocess.run(
         [sys.executable, "-m", "kerasnn", *words, *further],
         cwd=folder, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "COLUMNS": "80"},
@@ -125,9 +223,9 @@ def sweep(folder: Path, *further: str) -> subprocess.CompletedProcess:
 def test_sweep_goes_on_past_a_failure_and_its_restart_does_only_what_is_left(tmp_path):
     first = sweep(tmp_path)
     assert first.returncode == 1, first.stderr
-    begun = re.findall(r"run (\d) (begins|finished|failed) on GPU ([ab])", first.stderr)
+    begun = re.findall(r"run (\d) (begins|finished|failed) on CPU ([12]) of 2", first.stderr)
     assert [(number, word) for number, word, _ in begun[:2]] == [("0", "begins"), ("1", "begins")]
-    for device in "ab":
+    for device in "12":
         words = [word for _, word, name in begun if name == device]
         assert all((one == "begins") != (next == "begins") for one, next in pairwise(words))
     assert "the loss became" in first.stderr
@@ -138,6 +236,11 @@ def test_sweep_goes_on_past_a_failure_and_its_restart_does_only_what_is_left(tmp
     assert statuses == {"0.01": "FINISHED", "1e+30": "FAILED", "0.02": "FINISHED"}
     assert {row["parent"] for row in rows.values()} == {parent["run_id"]}
     assert parent["metrics"]["children/failed"] == 1
+    (third,) = [run for run in run_folders(tmp_path / "runs") if run.status == "FAILED"]
+    with held(third.path):  # As a run is that outlived its launcher.
+        beside = sweep(tmp_path)
+    assert (beside.returncode, beside.stdout.count("at work elsewhere")) == (1, 1)
+    assert "begins" not in beside.stderr
     again = sweep(tmp_path)
     assert again.returncode == 1
     # The two that are finished are left out; the third is tried again, in the run that it had.

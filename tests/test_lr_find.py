@@ -75,6 +75,22 @@ def test_first_phase_of_a_finetuning_is_what_is_tested(tmp_path, monkeypatch, ca
         assert float(next(csv.DictReader(file))["learning_rate"]) == pytest.approx(lr_find.FIRST)
 
 
+def test_rates_are_those_of_the_config_where_a_large_batch_multiplies_them(tmp_path, capsys):
+    # 32 instead of 8 with `linear`: the optimizer gets four times what the config says, and the answer says the latter.
+    path = tmp_path / "curve.png"
+    scaling = ["trainer.learning_rate_scaling=linear", "trainer.base_batch_size=8"]
+    assert lr_find.main([*SMALL, *scaling, "--steps", "30", "--first", "1e-4", "--out", str(path)]) == 0
+    said = capsys.readouterr().out
+    with open(path.with_suffix(".csv"), encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rates, smooth = (np.array([float(row[key]) for row in rows]) for key in ("learning_rate", "smooth"))
+    assert rates[0] == 1e-4
+    assert f"rates 1.0e-04 to {rates[-1]:.1e}" in said
+    assert f"lowest at {rates[smooth.argmin()]:.1e}" in said
+    suggestion = float(re.search(r"optimizer.learning_rate=(\S+)", said)[1])
+    assert suggestion == pytest.approx(rates[np.abs(rates - suggestion).argmin()], rel=0.05)  # Two digits of one.
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

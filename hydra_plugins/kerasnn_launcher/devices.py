@@ -1,6 +1,7 @@
 """The devices that runs are given, and what a process must be told so that it sees its own alone."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from kerasnn.errors import ConfigError, DeviceError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-NONE = ("", "-1", "none", "NoDevFiles")
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Devices:
     Args:
         names: of GPUs, as `CUDA_VISIBLE_DEVICES` has them; or of shares of the CPU.
         threads: of each share of the CPU; None where the devices are GPUs.
+        uuids: of the GPUs, by which all sweeps of this machine know them; without, nobody else is asked.
     """
 
     names: tuple[str, ...]
     threads: int | None = None
+    uuids: tuple[str, ...] = ()
 
     @property
     def are_gpus(self) -> bool:
@@ -33,13 +35,17 @@ class Devices:
 
         Example:
             >>> Devices(("0", "1")).environment(["1"])
-            {'CUDA_VISIBLE_DEVICES': '1'}
+            {'CUDA_DEVICE_ORDER': 'PCI_BUS_ID', 'CUDA_VISIBLE_DEVICES': '1'}
         """
-        if self.are_gpus:
-            return {VISIBLE: ",".join(given)}
+        if self.are_gpus:  # By itself CUDA numbers the fastest first, and nvidia-smi does not.
+            return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", VISIBLE: ",".join(given)}
         threads = str(self.threads)
         names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
         return {VISIBLE: "-1", **dict.fromkeys(names, threads)}
+
+    def uuid(self, name: str) -> str | None:
+        """Of one of them; None where it has none."""
+        return self.uuids[self.names.index(name)] if self.uuids else None
 
     def label(self, given: Sequence[str]) -> str:
         """Devices as messages name them: `GPU 1`, or `CPU 1 of 2`."""
@@ -59,17 +65,14 @@ def find_devices(asked: object, processes: int, environment: Mapping[str, str] |
 
     Raises:
         ConfigError: what was asked for cannot be meant.
-        DeviceError: more GPUs than there are.
+        DeviceError: GPUs that are not there.
     """
     environment = os.environ if environment is None else environment
     if isinstance(asked, Sequence) and not isinstance(asked, str):
-        names = tuple(map(str, asked))
-        if len(set(names)) < len(names):
-            raise ConfigError(f"hydra.launcher.devices=[{','.join(names)}] names a device twice: name each once")
-        return Devices(names) if names else _shares(processes)
+        return _named(tuple(map(str, asked))) if asked else _shares(processes)
     if asked == "auto":
         gpus = _gpus(environment)
-        return Devices(gpus) if gpus else _shares(processes)
+        return _of(gpus) if gpus else _shares(processes)
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
         raise ConfigError(f"hydra.launcher.devices={asked} must be auto, a number of GPUs, or a list such as [0,1]")
     gpus = _gpus(environment)
@@ -78,7 +81,25 @@ def find_devices(asked: object, processes: int, environment: Mapping[str, str] |
             f"hydra.launcher.devices={asked}, but there are {len(gpus)} GPUs (nvidia-smi -L, {VISIBLE}): ask for at "
             "most that many, or hydra.launcher.devices=auto hydra.launcher.processes=2 for two runs at a time on a CPU"
         )
-    return Devices(gpus[:asked])
+    return _of(dict(list(gpus.items())[:asked]))
+
+
+def _named(names: tuple[str, ...]) -> Devices:
+    received, known = f"hydra.launcher.devices=[{','.join(names)}]", _known()
+    gpus = [_uuid(name, known) for name in names]
+    if None in gpus:
+        there = ", ".join(known.values()) if known else "none"
+        raise DeviceError(
+            f"{received}: {names[gpus.index(None)]} is no GPU of this machine (nvidia-smi -L lists {there}): name "
+            "those that there are, or take hydra.launcher.devices=auto"
+        )
+    if len(set(gpus)) < len(gpus):
+        raise ConfigError(f"{received} names a device twice: name each once")
+    return Devices(names, uuids=tuple(gpus))
+
+
+def _of(gpus: Mapping[str, str]) -> Devices:
+    return Devices(tuple(gpus.values()), uuids=tuple(gpus))
 
 
 def _shares(processes: int) -> Devices:
@@ -86,14 +107,37 @@ def _shares(processes: int) -> Devices:
     return Devices(tuple(str(number) for number in range(1, processes + 1)), max(1, cores // processes))
 
 
-def _gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """By the environment, which may hide some, else by NVIDIA's own tool; TensorFlow would claim them all."""
-    if VISIBLE in environment:
-        words = [word.strip() for word in environment[VISIBLE].split(",")]
-        return tuple(word for word in words if word not in NONE)
+def _gpus(environment: Mapping[str, str]) -> dict[str, str]:
+    """UUIDs and names of the GPUs that the environment leaves: like CUDA, up to the first entry that is none."""
+    known = _known()
+    if VISIBLE not in environment:
+        return {uuid: name for uuid, name in known.items() if name.isdecimal()}
+    gpus: dict[str, str] = {}
+    for name in map(str.strip, environment[VISIBLE].split(",")):
+        uuid = _uuid(name, known)
+        if uuid is None:
+            break
+        gpus.setdefault(uuid, name)
+    return gpus
+
+
+def _uuid(name: str, known: Mapping[str, str]) -> str | None:
+    """Of the one GPU that a number, a UUID or the beginning of one means."""
+    if name.startswith(("GPU-", "MIG-")):
+        found = [uuid for uuid in known if uuid.startswith(name)]
+    else:
+        found = [uuid for uuid, number in known.items() if number == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _known() -> dict[str, str]:
+    """The GPUs by UUID, with their numbers, as NVIDIA's own tool tells; TensorFlow would claim them all.
+
+    A part of a GPU (MIG) has no number, and is named by its UUID.
+    """
     try:
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return ()
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("GPU ")]
-    return tuple(str(number) for number in range(len(lines)))
+        return {}
+    lines = re.findall(r"^(?:GPU (\d+)|\s+MIG\b).*\(UUID: ([^)]+)\)", answer.stdout, re.MULTILINE)
+    return {uuid: number or uuid for number, uuid in lines}

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from hydra_plugins.kerasnn_launcher.pool import Job, Pool
 if TYPE_CHECKING:
     from kerasnn.config.strict import RunConfig
     from kerasnn.tracking.folders import RunFolder
+    from kerasnn.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class KerasnnLauncher(Launcher):
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self._again: dict[int, list[str]] = {}
+        self._configs: dict[int, RunConfig] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook. The task is not called: each process has its own.
@@ -98,17 +101,20 @@ class KerasnnLauncher(Launcher):
         sweep = Path(self.config.hydra.sweep.dir).absolute()
         jobs, skipped = self._jobs(job_overrides, initial_job_idx, sweep)
         names = ", ".join(self.devices.label([name]) for name in self.devices.names)
-        log.info("runs to do: %d, on %s; finished already: %d", len(jobs), names, len(skipped))
-        pool = Pool(self.devices, self.on_error, self.retries, _began, self._ended, {SWEEP_FOLDER: str(sweep)})
+        log.info("runs to do: %d, on %s; left alone: %d", len(jobs), names, len(skipped))
+        environment = {SWEEP_FOLDER: str(sweep)}
+        self._closing = ThreadPoolExecutor(1)  # A store that does not answer holds up no run.
+        pool = Pool(self.devices, self.on_error, self.retries, _began, self._ended, environment, _waits)
         try:
             pool.run(jobs)
         finally:
+            self._closing.shutdown()
             everything = sorted([*jobs, *skipped], key=lambda job: job.number)
             print(_table(everything, skipped), end="", flush=True)
         return [_returned(job, overrides) for job, overrides in zip(everything, job_overrides, strict=True)]
 
     def _jobs(self, cells: Sequence[Sequence[str]], first: int, sweep: Path) -> tuple[list[Job], list[Job]]:
-        """The runs that there are to do, and those that are done already."""
+        """The runs that there are to do, and those that are done already or that another process has at work."""
         from kerasnn.config.compose import check
         from kerasnn.tracking.folders import run_folders
         from kerasnn.tracking.store import RUNS
@@ -121,7 +127,10 @@ class KerasnnLauncher(Launcher):
         for number, cell in enumerate(cells, start=first):
             words = [*cell, *hydra_words]
             config = check(words)
+            if self.devices.are_gpus and config.strategy.kind == "auto":
+                words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)
+            self._configs[number] = config
             found = self._before(config, known)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.
@@ -130,16 +139,21 @@ class KerasnnLauncher(Launcher):
             self._again[number] = _command(words, folder, resume=True)
             command = _command(words, folder, resume=bool(found))
             job = Job(number, child_name(sweep, cell) or config.name, folder, command, self._need(config))
-            (skipped if found and found.status == "FINISHED" else jobs).append(job)
+            (skipped if found and (found.status == "FINISHED" or found.at_work) else jobs).append(job)
         return jobs, skipped
 
     def _before(self, config: "RunConfig", known: Sequence["RunFolder"]) -> "RunFolder | None":
-        """A run of the same config in the same experiment: one that is finished, or else one that was cut off."""
+        """A run of the same config in the same experiment: one that is finished, or at work, or that was cut off.
+
+        Of several that on of as many devices, which a sweep over their number needs.
+        """
         same = [run for run in known if run.digest == config.digest]
         same = [run for run in same if run.values.get("tracking", {}).get("experiment") == config.tracking.experiment]
+        same.sort(key=lambda run: run.values.get("strategy", {}).get("devices") != config.strategy.devices)
         done = [run for run in same if run.status == "FINISHED" and self.skip_finished]
-        cut = [run for run in same if run.status != "FINISHED" and not run.at_work]
-        return next(iter([*done, *cut]), None)
+        open_runs = [run for run in same if run.status != "FINISHED"]
+        open_runs.sort(key=lambda run: not run.at_work)
+        return next(iter([*done, *open_runs]), None)
 
     def _need(self, config: "RunConfig") -> int:
         """How many devices a run takes: shares of a CPU are never put together."""
@@ -155,12 +169,12 @@ class KerasnnLauncher(Launcher):
 
     def _ended(self, job: Job, final: bool) -> None:
         """One line; a run that died without a word, such as by the kernel's want of memory, is closed on its behalf."""
-        from kerasnn.tracking.folders import close, read_folder
+        from kerasnn.tracking.folders import read_folder
 
         found = read_folder(job.folder)
-        if job.code and (found is None or found.status == "RUNNING"):
+        if job.code and final and (found is None or (found.status == "RUNNING" and not found.at_work)):
             how = f"signal {signal.Signals(-job.code).name}" if job.code < 0 else f"exit code {job.code}"
-            close(job.folder, job.label, "KILLED" if job.stopped else "FAILED", f"it ended by {how}\n\n{_tail(job)}")
+            self._close(job, f"it ended by {how}\n\n{_tail(job)}")
         if found and found.digest:
             job.words = self._again[job.number]  # The next attempt, if there is one, goes on from what is left.
         if not job.code:
@@ -172,6 +186,24 @@ class KerasnnLauncher(Launcher):
             log.log(
                 level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, lines[-1][:200]
             )
+
+    def _close(self, job: Job, reason: str) -> None:
+        from kerasnn.config.launch import params
+        from kerasnn.tracking.environment import environment_tags
+        from kerasnn.tracking.folders import close
+        from kerasnn.tracking.spool import open_tracker
+
+        config, sweep = self._configs[job.number], str(Path(self.config.hydra.sweep.dir).absolute())
+        record, tags = config.tracking, {**environment_tags(), "hash.config": config.digest}
+        recorded = params(config)
+
+        def begin() -> "Tracker":
+            tracker = open_tracker(record.backend, record.uri, job.folder)
+            tracker.start(job.label, record.experiment, tags, recorded, sweep)
+            return tracker
+
+        status = "KILLED" if job.stopped else "FAILED"
+        self._closing.submit(close, job.folder, job.label, status, reason, begin).add_done_callback(_closed)
 
     def _subdir(self, cell: list[str], number: int) -> str:
         composed = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
@@ -204,6 +236,15 @@ def _began(job: Job) -> None:
     log.info("run %d begins on %s: %s%s", job.number, job.device, job.label, " once more" if job.attempts > 1 else "")
 
 
+def _closed(closing: Future) -> None:
+    if error := closing.exception():
+        log.warning("how a run ended could not be written down: %s", " ".join(str(error).split()))
+
+
+def _waits(job: Job) -> None:
+    log.info("run %d waits: other processes have the GPUs", job.number)
+
+
 def _tail(job: Job) -> str:
     try:
         return "\n".join(job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]) + "\n"
@@ -218,7 +259,9 @@ def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
     for job in jobs:
         result = _result(job)
         before = job in skipped
-        status = "finished before" if before else str(result.get("status", "")).lower() if job.attempts else "not begun"
+        status = str(result.get("status", "")).lower() if job.attempts else "not begun"
+        if before:
+            status = "finished before" if result.get("status") == "FINISHED" else "at work elsewhere"
         accuracy = (result.get("metrics") or {}).get("test/accuracy")
         seconds = None if before or not job.attempts else job.seconds
         rows.append({"run": job.number, "what": job.label, "status": status, "accuracy": accuracy}

@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    return _launch(arguments, asked, words, cells[0], configs[0])
+    return _launch(arguments, asked, words, cells, configs[0])
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -137,13 +137,16 @@ def _cells(asked: Namespace, words: list[str]) -> list[list[str]]:
     return BasicSweeper.split_arguments([*fixed, *searched], max_batch_size=None)[0]
 
 
-def _launch(arguments: list[str], asked: Namespace, words: list[str], cell: list[str], config: RunConfig) -> int:
+def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: list[list[str]], config: RunConfig) -> int:
     flags = _flags(arguments, asked)
     overrides = [*open_overrides(words), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
     try:
         if asked.multirun and not asked.cfg:
-            return _sweep(flags, overrides, Path(compose_plain(cell).hydra.sweep.dir).absolute(), config.tracking)
+            own = compose_plain(cells[0]).hydra
+            # A search draws as many cells as it likes.
+            least = len(cells) if "BasicSweeper" in own.sweeper["_target_"] else 0
+            return _sweep(flags, overrides, Path(own.sweep.dir).absolute(), config.tracking, least)
         with _place(open_cluster(config.strategy, os.environ)) as place:
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
@@ -200,8 +203,11 @@ def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], 
         raise raised[0]
 
 
-def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking) -> int:
-    """Every cell, one after the other; one that fails is reported and does not stop the rest."""
+def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking, least: int) -> int:
+    """Every cell, one after the other; one that fails is reported and does not stop the rest.
+
+    Of `least` cells some may never begin, as with a launcher that stops at a failure.
+    """
     from kerasnn.tracking.sweep import open_sweep
 
     varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
@@ -215,8 +221,9 @@ def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Track
         raise
     finally:
         failed = sweep.finish(status)
-        runs = len(sweep.children())
-        print(f"{runs - failed} of {runs} runs finished; all in {os.path.relpath(folder)}/sweep.csv")
+        begun = len(sweep.children())
+        finished, runs = begun - failed, max(begun, least)
+        print(f"{finished} of {runs} runs finished; all in {os.path.relpath(folder)}/sweep.csv")
     return 1 if failed else 0
 
 
@@ -233,6 +240,14 @@ def _train_cell(composed: DictConfig) -> float | None:
 
 def _train(composed: DictConfig) -> float:
     """Hydra's task: one run; returns what a search maximises, the best validation accuracy."""
+    from kerasnn.tracking.folders import held
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with held(folder):  # Before anything is written: a folder's journal has one writer, as its checkpoints have.
+        return _train_in(folder, composed)
+
+
+def _train_in(folder: Path, composed: DictConfig) -> float:
     from kerasnn.tracking.environment import environment_tags
     from kerasnn.tracking.spool import open_tracker
     from kerasnn.tracking.sweep import SWEEP_FOLDER, child_name
@@ -241,7 +256,6 @@ def _train(composed: DictConfig) -> float:
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
     recorded = params(config, searched)
-    folder = Path(hydra_config.runtime.output_dir)
     swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
     sweep = Path(swept).absolute() if swept else None
     cluster = open_cluster(config.strategy, os.environ)

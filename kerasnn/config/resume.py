@@ -14,18 +14,15 @@ from typing import Any
 import yaml
 
 from kerasnn.config.compose import check
+from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError, DataError, suggestion
-from kerasnn.tracking.folders import RunFolder, read_folder, run_folders
+from kerasnn.tracking.folders import CONFIG, RunFolder, read_folder, run_folders
 from kerasnn.tracking.store import RUNS
 from kerasnn.training.cluster import open_cluster
 
 KEY, AUTO = "resume", "auto"
 LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
-FREE = ("name", "resume", "tracking.", "data.dir", "strategy.")
-"""Keys that say where and under which name a training runs; a dot at the end stands for a whole section."""
-BOUND = ("strategy.synchronise_batch_norm",)
-"""Keys of such a section that do determine the training."""
 
 
 def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[str] = ()) -> list[str]:
@@ -63,7 +60,7 @@ def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[
         config = check([*words, *searched])
         if found.at_work and _chief(config):
             raise ConfigError(f"resume={named}: {_label(found)} is being trained right now by another process")
-        _compare(named, found.values, config.values)
+        _compare(named, _determining(found), determining(config.values))
     folder = json.dumps(str(found.path), ensure_ascii=False)
     return [*words, f"{KEY}={folder}", f"hydra.run.dir={folder}"]
 
@@ -126,9 +123,16 @@ def _began_with(run: RunFolder) -> list[str]:
     return [*(word for word in words if _pair(word)[0] != KEY), *searched]
 
 
+def _determining(run: RunFolder) -> dict[str, Any]:
+    try:
+        return determining(run.values)
+    except (KeyError, AttributeError) as error:
+        raise DataError(f"{_label(run)} has a {CONFIG} that is no run's: start anew") from error
+
+
 def _compare(named: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = dict(_leaves(before)), dict(_leaves(now))
-    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...) and _binds(key)]
+    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
     if "trainer.epochs" in keys and new["trainer.epochs"] > old["trainer.epochs"]:
         keys.remove("trainer.epochs")
     if keys:
@@ -137,11 +141,6 @@ def _compare(named: str, before: dict[str, Any], now: dict[str, Any]) -> None:
             f"resume={named} goes on with what the run began with, but these differ: {told}; leave them out, or start "
             f"another run from its weights with from={named}"
         )
-
-
-def _binds(key: str) -> bool:
-    free = any(key.startswith(word) if word.endswith(".") else key == word for word in FREE)
-    return key in BOUND or not free
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

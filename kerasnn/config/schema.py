@@ -1,8 +1,8 @@
 """The fixed sections of a config, with their defaults. The open ones (model, data …) are checked against signatures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import Count, Fraction, Positive, PositiveFloat, Range, Seed
@@ -111,8 +111,8 @@ class Strategy:
     tpu: str | None = None
 
 
-PLACES = ("workers", "index", "port", "timeout_seconds", "tpu")
-"""Keys of `strategy` that say where a training runs, and change nothing that it computes."""
+DETERMINING = ("synchronise_batch_norm",)
+"""Keys of `strategy` that change what a training computes; the others say where it does so."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,19 @@ def check_shares(batch_size: int, devices: int) -> None:
         below = batch_size // devices * devices
         sizes = f"{below} or {below + devices}" if below else devices
         raise ConfigError(f"trainer.batch_size={batch_size} cannot be shared by {devices} devices: take {sizes}")
+
+
+def determining(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a plain config that determines a training: not its name, nor where data, record, devices are.
+
+    Example:
+        >>> determining({"seed": 3, "name": "mine", "data": {"dir": "/data"}, "strategy": {"devices": 2}})
+        {'seed': 3, 'data': {}, 'strategy': {}}
+    """
+    kept = {key: value for key, value in values.items() if key not in ("name", "resume", "tracking")}
+    kept["data"] = {key: value for key, value in values["data"].items() if key != "dir"}
+    kept["strategy"] = {key: value for key, value in values["strategy"].items() if key in DETERMINING}
+    return kept
 
 
 def defaults() -> dict:

@@ -70,11 +70,8 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes what a run computes: not its name, nor where data, record, workers are."""
-        values = {key: value for key, value in self.values.items() if key not in ("name", "resume", "tracking")}
-        values["data"] = {key: value for key, value in values["data"].items() if key != "dir"}
-        values["strategy"] = {key: value for key, value in values["strategy"].items() if key not in schema.PLACES}
-        return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of everything that changes what a run computes: not its name, nor where data, record, devices are."""
+        return sha256(json.dumps(schema.determining(self.values), sort_keys=True).encode()).hexdigest()
 
     @property
     def yaml(self) -> str:

@@ -118,7 +118,9 @@ def make_bundle(
     Who is held out depends on the labels alone, never on the run's seed: runs are compared on the same examples. A
     source without a test split gives a share of its examples to one; validation is then taken from what is left.
     How many of train are used after that changes neither.
-    Where each position has a label there are no classes to share out: any example may be held out.
+    Where each position has a label any example may be held out, unless the source has classes beside the labels: by
+    these the same ones are then held out as of the source that learns them, so that weights of the one never saw what
+    the other is tested on.
 
     Args:
         source: the set as it comes.
@@ -230,7 +232,8 @@ def _strata(examples: Examples) -> np.ndarray:
 def _divide(train: Examples, held: Examples | None, fraction: float) -> tuple[Examples, Examples]:
     if held is not None:
         return train, held
-    kept, taken = hold_out(_strata(train), fraction, SPLIT_SEED)
+    beside = train.strata if isinstance(train, TextExamples) else None
+    kept, taken = hold_out(_strata(train) if beside is None else beside, fraction, SPLIT_SEED)
     return train.take(kept), train.take(taken)
 
 

@@ -107,17 +107,20 @@ class TextExamples:
     Args:
         texts: one per example.
         labels: int32 `(examples,)`, the index of the class; or `(examples, 0)`, where the tokens will have the labels.
+        strata: int32 `(examples,)`, the class of each where it is no label: the same texts are held out as where it is.
     """
 
     texts: tuple[str, ...]
     labels: np.ndarray
+    strata: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "TextExamples":
         """The examples at `indices`, in that order."""
-        return TextExamples(tuple(self.texts[i] for i in indices), self.labels[indices])
+        strata = None if self.strata is None else self.strata[indices]
+        return TextExamples(tuple(self.texts[i] for i in indices), self.labels[indices], strata)
 
 
 Examples = ArrayExamples | FileExamples | TokenExamples | TextExamples

@@ -78,10 +78,12 @@ def keep_classes(name: str, listing: Listing, patterns: Sequence[str] | None) ->
     """The part of a listing whose classes match one of the patterns, such as `s0?`; None keeps all.
 
     Raises:
-        DataError: a pattern that no class matches.
+        DataError: no pattern, or one that no class matches.
     """
     if patterns is None:
         return listing
+    if not patterns:
+        raise DataError(f"{name}: data.classes=[] keeps no class: name some, as in [{listing.class_names[0]}], or null")
     for pattern in patterns:
         if not any(fnmatchcase(known, pattern) for known in listing.class_names):
             raise DataError(f"{name}: data.classes: {unknown('class', pattern, listing.class_names)}")

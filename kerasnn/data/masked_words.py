@@ -19,7 +19,7 @@ import tensorflow as tf
 from kerasnn.data.bundle import Hide, Source
 from kerasnn.data.examples import TextExamples, TokenExamples
 from kerasnn.data.labels import find_root
-from kerasnn.data.text import Length, encode_texts, read_rows
+from kerasnn.data.text import Length, encode_texts, number_labels, read_rows
 from kerasnn.data.text_lm import SHARES
 from kerasnn.data.text_table import read_text
 from kerasnn.data.tokenizer import MASK, SPECIAL, Kind, Tokenizer
@@ -43,9 +43,9 @@ def masked_words(
 ) -> Source:
     """Texts `[CLS] … [SEP]` with hidden tokens, and for each position the hidden token, or -1.
 
-    In `dir` lies what `data=text` takes, whose labels are not looked at; or it is a plain text file (.txt), of which
-    each line is a text: its first 90% are train, the next 5% validation, the last 5% test. The tokenizer learns its
-    vocabulary from the texts of train. Files are UTF-8.
+    In `dir` lies what `data=text` takes, whose labels only settle who is held out: the same texts as there. Or it is a
+    plain text file (.txt), of which each line is a text: its first 90% are train, the next 5% validation, the last 5%
+    test. The tokenizer learns its vocabulary from the texts of train. Files are UTF-8.
 
     Args:
         dir: the folder, the table or the file; a relative one is also looked for in `$KERASNN_DATA`.
@@ -65,9 +65,13 @@ def masked_words(
     """
     root = find_root("masked_words", dir)
     if root.is_file() and root.suffix.lower() == ".txt":
-        texts = _lines(root)
+        splits = {split: _unlabelled(lines) for split, lines in _lines(root).items()}
     else:
-        texts = {split: [text for text, _ in found] for split, found in read_rows(root, table)[0].items()}
+        rows, classes = read_rows(root, table)
+        splits = {
+            split: _unlabelled([text for text, _ in found], number_labels(found, classes))
+            for split, found in rows.items()
+        }
     hide = partial(hide_words, share=hidden_share)
     encode = partial(
         encode_masked,
@@ -77,8 +81,11 @@ def masked_words(
         lower_case=lower_case,
         hide=hide,
     )
-    splits = {split: TextExamples(tuple(found), np.zeros((len(found), 0), np.int32)) for split, found in texts.items()}
     return Source("masked_words", class_names=(), origin=str(root), encode=encode, hide=hide, **splits)
+
+
+def _unlabelled(texts: list[str], strata: np.ndarray | None = None) -> TextExamples:
+    return TextExamples(tuple(texts), np.zeros((len(texts), 0), np.int32), strata)
 
 
 def _lines(file: Path) -> dict[str, list[str]]:

@@ -58,11 +58,8 @@ def text(
     """
     root = find_root("text", dir)
     rows, class_names = read_rows(root, table)
-    numbers = {name: i for i, name in enumerate(class_names)}
     splits = {
-        split: TextExamples(
-            tuple(text for text, _ in found), np.array([numbers[label] for _, label in found], np.int32)
-        )
+        split: TextExamples(tuple(text for text, _ in found), number_labels(found, class_names))
         for split, found in rows.items()
     }
     for split, examples in splits.items():
@@ -110,6 +107,12 @@ def encode_texts(
         if doubled:
             log.warning("text: %s: %s of %s texts are in train too", split, f"{doubled:,}", f"{len(examples):,}")
     return encoded, tokenizer
+
+
+def number_labels(found: Sequence[tuple[str, str]], class_names: Sequence[str]) -> np.ndarray:
+    """The index of the class of each (text, label): int32 `(examples,)`."""
+    numbers = {name: i for i, name in enumerate(class_names)}
+    return np.array([numbers[label] for _, label in found], np.int32)
 
 
 def frame(encoded: Sequence[list[int]], sequence_length: int) -> np.ndarray:

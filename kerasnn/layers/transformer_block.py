@@ -21,7 +21,8 @@ class TransformerBlock(keras.layers.Layer):
     """Self-attention, attention to a memory if asked, and a feed-forward network, with shortcuts and normalization.
 
     Vaswani et al. 2017, Attention Is All You Need, section 3 and figure 1: x ← norm(x + dropout(branch(x))) for each
-    branch. Radford et al. 2019 (GPT-2) normalize first: x ← x + dropout(branch(norm(x))).
+    branch. Radford et al. 2019 (GPT-2) normalize first: x ← x + dropout(branch(norm(x))). Huang et al. 2016, Deep
+    Networks with Stochastic Depth, leave out whole branches in training.
 
     Args:
         num_heads: heads of attention; the width of the stream must be a multiple.
@@ -29,6 +30,7 @@ class TransformerBlock(keras.layers.Layer):
         activation: of these units; `gelu_tanh` is the approximation that BERT's and GPT's own code has.
         dropout: share of each branch's output that is dropped in training.
         attention_dropout: share of the attention weights that is dropped in training.
+        stochastic_depth_rate: how often each branch is left out in training, by a draw of its own for each example.
         pre_norm: normalize what a branch reads, not what the sum gives.
         causal: no position attends to a later one.
         cross_attention: whether there is a branch that attends to a memory, between the two others.
@@ -57,6 +59,7 @@ class TransformerBlock(keras.layers.Layer):
         activation: Literal["relu", "gelu", "gelu_tanh"] = "relu",
         dropout: Fraction = 0.0,
         attention_dropout: Fraction = 0.0,
+        stochastic_depth_rate: Fraction = 0.0,
         pre_norm: bool = False,
         causal: bool = False,
         cross_attention: bool = False,
@@ -74,6 +77,7 @@ class TransformerBlock(keras.layers.Layer):
         self.activation = activation
         self.dropout = dropout
         self.attention_dropout = attention_dropout
+        self.stochastic_depth_rate = stochastic_depth_rate
         self.pre_norm = pre_norm
         self.causal = causal
         self.cross_attention = cross_attention
@@ -97,6 +101,14 @@ class TransformerBlock(keras.layers.Layer):
         self._output.build((*input_shape[:-1], self.hidden_dim))
         self._feedforward_norm = self._norm("feedforward_layer_norm", input_shape)
         self._dropout = layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        if self.stochastic_depth_rate:
+            # One draw per example, not per number: the whole branch falls out.
+            self._stochastic_depth = layers.Dropout(
+                self.stochastic_depth_rate,
+                noise_shape=(None, 1, 1),
+                dtype=self.dtype_policy,
+                name="stochastic_depth",
+            )
 
     def _attention(self, name: str, shape: tuple) -> layers.MultiHeadAttention:
         width = shape[-1]
@@ -154,6 +166,8 @@ class TransformerBlock(keras.layers.Layer):
     def _add(self, branch, norm, x, training):
         """`x` plus what the branch makes of it, normalized before or after."""
         change = self._dropout(branch(norm(x) if self.pre_norm else x), training=training)
+        if self.stochastic_depth_rate:
+            change = self._stochastic_depth(change, training=training)
         return x + change if self.pre_norm else norm(x + change)
 
     def compute_output_shape(self, input_shape):
@@ -178,6 +192,7 @@ class TransformerBlock(keras.layers.Layer):
             "activation": self.activation,
             "dropout": self.dropout,
             "attention_dropout": self.attention_dropout,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
             "pre_norm": self.pre_norm,
             "causal": self.causal,
             "cross_attention": self.cross_attention,

@@ -53,6 +53,7 @@ def bert(
     head: Literal["classes", "masked_words", "none"] = "classes",
     separator_id: Count = 3,
     dropout: Fraction = 0.1,
+    stochastic_depth_rate: Fraction = 0.0,
     depth: Positive | None = None,
     width: Positive | None = None,
     num_heads: Positive | None = None,
@@ -69,6 +70,8 @@ def bert(
         separator_id: id of [SEP]; 102 in the published vocabularies.
         dropout: share that is dropped in training of the embeddings, the attention weights, each branch's output and
             the features of [CLS].
+        stochastic_depth_rate: how often the last layer's branches are left out in training; earlier ones
+            proportionally less.
         depth: number of layers; None is the variant's.
         width: size of a token's vector; None is the variant's.
         num_heads: heads of each attention; None is the variant's.
@@ -102,6 +105,7 @@ def bert(
             activation="gelu_tanh",
             dropout=dropout,
             attention_dropout=dropout,
+            stochastic_depth_rate=stochastic_depth_rate * number / max(1, depth - 1),
             epsilon=EPSILON,
             kernel_initializer=_normal(),
             name=f"transformer_layer_{number}",

@@ -73,6 +73,7 @@ def gpt(
     input_shape: tuple[int],
     vocab_size: int,
     dropout: Fraction = 0.1,
+    stochastic_depth_rate: Fraction = 0.0,
     depth: Positive | None = None,
     width: Positive | None = None,
     num_heads: Positive | None = None,
@@ -84,6 +85,8 @@ def gpt(
         input_shape: `(length,)`.
         vocab_size: number of different tokens.
         dropout: share that is dropped in training of the embeddings, the attention weights and each branch's output.
+        stochastic_depth_rate: how often the last layer's branches are left out in training; earlier ones
+            proportionally less.
         depth: number of layers; None is the variant's.
         width: size of a token's vector, a quarter of the feed-forward units; None is the variant's.
         num_heads: heads of each attention; None is the variant's.
@@ -111,6 +114,7 @@ def gpt(
             activation="gelu_tanh",
             dropout=dropout,
             attention_dropout=dropout,
+            stochastic_depth_rate=stochastic_depth_rate * number / max(1, depth - 1),
             pre_norm=True,
             causal=True,
             epsilon=EPSILON,

@@ -49,6 +49,7 @@ def transformer(
     num_classes: int = 2,
     architecture: Literal["encoder_decoder", "encoder", "decoder"] = "encoder_decoder",
     dropout: Fraction = 0.1,
+    stochastic_depth_rate: Fraction = 0.0,
     depth: Positive | None = None,
     width: Positive | None = None,
     num_heads: Positive | None = None,
@@ -64,6 +65,8 @@ def transformer(
         architecture: see the table at the top.
         dropout: share of the embeddings and of each branch's output that is dropped in training; the paper's big one
             takes 0.3.
+        stochastic_depth_rate: how often the branches of the encoder's and of the decoder's last layer are left out in
+            training; those of earlier ones proportionally less.
         depth: layers of the encoder and of the decoder; None is the variant's.
         width: size of a token's vector; None is the variant's.
         num_heads: heads of each attention; None is the variant's.
@@ -87,8 +90,9 @@ def transformer(
         vocab_size, width, embeddings_initializer=initializers.RandomNormal(stddev=width**-0.5), name="embedding"
     )
     block = partial(TransformerBlock, num_heads, hidden_dim, dropout=dropout, attention_bias=False, epsilon=1e-6)
-    encode = partial(_encode, embedding=embedding, block=block, depth=depth, dropout=dropout)
-    decode = partial(_decode, embedding=embedding, block=block, depth=depth, dropout=dropout)
+    rates = [stochastic_depth_rate * place / max(1, depth - 1) for place in range(depth)]
+    encode = partial(_encode, embedding=embedding, block=block, rates=rates, dropout=dropout)
+    decode = partial(_decode, embedding=embedding, block=block, rates=rates, dropout=dropout)
     if architecture == "encoder":
         logits = heads.logits(_mean(encode(tokens), tokens), num_classes)
     elif architecture == "decoder":
@@ -99,21 +103,22 @@ def transformer(
     return keras.Model(tokens, logits, name=variant)
 
 
-def _encode(tokens, embedding, block, depth: int, dropout: float):
-    """Ids `(B, T)` to features `(B, T, D)`, each of which has seen all tokens."""
+def _encode(tokens, embedding, block, rates: list[float], dropout: float):
+    """Ids `(B, T)` to features `(B, T, D)`, each of which has seen all tokens; a layer for each of the rates."""
     x = _embed(tokens, embedding, dropout, "encoder")
     padding_mask = ops.not_equal(tokens, 0)
-    for number in range(1, depth + 1):
-        x = block(name=f"encoder_block{number}")(x, padding_mask=padding_mask)
+    for number, rate in enumerate(rates, start=1):
+        x = block(stochastic_depth_rate=rate, name=f"encoder_block{number}")(x, padding_mask=padding_mask)
     return x
 
 
-def _decode(tokens, memory=None, memory_mask=None, *, embedding, block, depth: int, dropout: float):
+def _decode(tokens, memory=None, memory_mask=None, *, embedding, block, rates: list[float], dropout: float):
     """Ids `(B, T)` to features `(B, T, D)`, each of which has seen the tokens up to its own, and the memory if any."""
     block = partial(block, causal=True, cross_attention=memory is not None)
     x = _embed(tokens, embedding, dropout, "decoder")
-    for number in range(1, depth + 1):
-        x = block(name=f"decoder_block{number}")(x, memory=memory, memory_mask=memory_mask)
+    for number, rate in enumerate(rates, start=1):
+        layer = block(stochastic_depth_rate=rate, name=f"decoder_block{number}")
+        x = layer(x, memory=memory, memory_mask=memory_mask)
     return x
 
 

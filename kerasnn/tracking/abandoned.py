@@ -15,7 +15,7 @@ from kerasnn.tracking.journal import JOURNAL, STATE, StateFile, read_events, rea
 from kerasnn.tracking.process import HOST, verdict
 
 LOST = "KILLED"
-"""The status of a run whose process died without a word: the same, whoever finds it first."""
+"""The status of a run whose process is found dead; a sweep's launcher, which saw how it ended, says FAILED."""
 
 
 @dataclass(frozen=True)

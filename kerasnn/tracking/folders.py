@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from kerasnn.errors import DataError
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
 if TYPE_CHECKING:
-    from kerasnn.tracking.tracker import Status
+    from kerasnn.tracking.tracker import Status, Tracker
 
 RESULT, CONFIG, WORK, KILLED = "result.json", "config.yaml", "run.lock", "killed.txt"
 COPIES = ("downloads", "artifacts")
@@ -54,14 +54,19 @@ class RunFolder:
     @property
     def at_work(self) -> bool:
         """Whether a process that lives is training in it."""
-        try:
-            descriptor = os.open(self.path / WORK, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            return not lock(descriptor)
-        finally:
-            os.close(descriptor)
+        return is_held(self.path)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process that lives is within `held` of a folder."""
+    try:
+        descriptor = os.open(folder / WORK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -72,17 +77,33 @@ def held(folder: Path) -> Iterator[None]:
         DataError: another process is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / WORK, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _take(folder / WORK)
+    if descriptor is None:
+        raise DataError(f"another process is training in {folder}: let it end, or stop it")
     try:
-        # Several times, since who merely asks holds it for an instant.
-        if not any(lock(descriptor) or time.sleep(0.005) for _ in range(10)):
-            raise DataError(f"another process is training in {folder}: let it end, or stop it")
-        try:
-            yield
-        finally:
-            (folder / WORK).unlink(missing_ok=True)
+        yield
     finally:
+        (folder / WORK).unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _take(path: Path) -> int | None:
+    """Opens and locks a file; None where another process has it. Who merely asks has it for an instant."""
+    for _ in range(10):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if lock(descriptor) and _is_still(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+        time.sleep(0.005)
+    return None
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name: who had it before may have removed it since."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def read_folder(path: Path) -> RunFolder | None:
@@ -108,30 +129,41 @@ def run_folders(runs: str | Path) -> list[RunFolder]:
     return sorted(found, key=lambda folder: folder.begun, reverse=True)
 
 
-def close(path: Path, name: str, status: "Status", reason: str) -> None:
+def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[[], "Tracker"] | None = None) -> None:
     """Says of a run whose process can no longer do so how it ended: in its folder and, where it is recorded, in MLflow.
+
+    A folder in which a process is at work is left to that.
 
     Args:
         path: the run's folder.
         name: the run's, where its folder does not say.
         status: how it ended.
         reason: kept as the artifact `killed.txt`, such as the end of its log.
+        begin: starts the record of a run that died before it did so itself; without, it gets none.
     """
+    if is_held(path):
+        return
     try:
         result = json.loads((path / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # It ended before it had anything to say.
         result = {"name": name}
     path.mkdir(parents=True, exist_ok=True)
-    (path / RESULT).write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
+    fresh = path / f"new_{RESULT}"  # Whole or not at all, whatever happens to the process.
+    fresh.write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
+    fresh.replace(path / RESULT)
     (path / KILLED).write_text(reason, encoding="utf-8")
     opening = next((event for event, _ in _events(path) if event.get("event") == "start"), None)
     if opening:
         from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
 
         tracker = SpoolTracker(path, opening["uri"], opening["artifacts"])
-        tracker.artifact(path / KILLED)
-        tracker.tags({"error": reason.splitlines()[0] if reason else status})
-        tracker.finish(status)
+    elif begin:
+        tracker = begin()
+    else:
+        return
+    tracker.artifact(path / KILLED)
+    tracker.tags({"error": reason.splitlines()[0] if reason else status})
+    tracker.finish(status)
 
 
 def _events(path: Path) -> list:

@@ -9,10 +9,11 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-HOST, PROCESS, BOOT = "host", "process", "process.boot"
+HOST, PROCESS, BOOT, MACHINE = "host", "process", "process.boot", "process.machine"
 
 Verdict = Literal["alive", "dead", "elsewhere", "unknown"]
 
@@ -22,10 +23,12 @@ def process_tags() -> dict[str, str]:
 
     Example:
         >>> process_tags()
-        {'host': 'ada', 'process': '4711 83264400 pid:[4026531836]', 'process.boot': 'c75a302c-fc62-…'}
+        {'host': 'ada', 'process': '4711 83264400 pid:[4026531836]', 'process.boot': 'c75a302c-fc62-…',
+         'process.machine': '5f0c2e9a77d1b3e4'}
     """
     number = os.getpid()
-    return {HOST: socket.gethostname(), PROCESS: f"{number} {_begun(number)} {_namespace()}", BOOT: _boot()}
+    process = f"{number} {_begun(number)} {_namespace()}"
+    return {HOST: socket.gethostname(), PROCESS: process, BOOT: _boot(), MACHINE: _machine()}
 
 
 def verdict(tags: Mapping[str, str]) -> Verdict:
@@ -41,7 +44,10 @@ def verdict(tags: Mapping[str, str]) -> Verdict:
         return _of_this_boot(tags[PROCESS])
     if tags.get(HOST) != socket.gethostname():
         return "elsewhere"
-    return "dead" if boot else _of_this_boot(tags[PROCESS])
+    if not boot:
+        return _of_this_boot(tags[PROCESS])
+    # Many machines are called localhost: only one that is surely this one has been started anew since.
+    return "dead" if _machine() and tags.get(MACHINE) == _machine() else "elsewhere"
 
 
 def _of_this_boot(process: str) -> Verdict:
@@ -70,6 +76,14 @@ def _namespace() -> str:
     """Containers number their processes by themselves; this names who counted. Empty where there is no such thing."""
     with suppress(OSError):
         return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _machine() -> str:
+    """What names this machine from one boot to the next; its number itself is not meant to be told to others."""
+    with suppress(OSError):
+        number = Path("/etc/machine-id").read_text().strip()
+        return sha256(f"kerasnn {number}".encode()).hexdigest()[:16] if number else ""
     return ""
 
 

@@ -61,6 +61,8 @@ class Start:
         network: the values of its run's section `model`.
         facts: how its inputs were made and what its answers stand for, as `result.json` has them.
         tokenizer: what made tokens of its texts, as `Tokenizer.to_json` gives it; None for pictures.
+        hashes: of its splits, as `result.json` has them.
+        data: the values of its run's section `data`.
     """
 
     label: str
@@ -69,6 +71,8 @@ class Start:
     network: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     tokenizer: str | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def find(named: str, uri: str | None = None) -> Start:
@@ -138,7 +142,8 @@ def _read(folder: Path) -> Start:
     label = f"run {result.get('name', folder.name)}" + (f" ({result['run_id'][:7]})" if result.get("run_id") else "")
     words = folder / TOKENIZER
     tokenizer = words.read_text(encoding="utf-8") if words.is_file() else None
-    return Start(label, folder / BEST, choice, config.get("model", {}), facts, tokenizer)
+    network, data, hashes = config.get("model") or {}, config.get("data") or {}, result.get("hashes") or {}
+    return Start(label, folder / BEST, choice, network, facts, tokenizer, hashes, data)
 
 
 def _read_file(path: Path, named: str) -> Start:

@@ -11,11 +11,13 @@ from typing import Literal
 
 import keras
 
+from kerasnn.errors import DataError
 from kerasnn.models import heads
 from kerasnn.training.ema import MovingAverage
+from kerasnn.training.finetune import dense_layers
 from kerasnn.training.resume import Course, attach_state
 
-WRITE_SECONDS = 10  # At most this much training is lost when the process is killed outright.
+WRITE_SECONDS = 10  # Killed outright, a process loses the epoch that it was in, and those that ended in this time.
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -85,6 +87,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self.average:
             self._offer("average", epoch, logs["val_ema_accuracy"], logs["val_ema_loss"])
         self._amid = self._current = False
+        self._moment = None
         if time.perf_counter() - self._written > WRITE_SECONDS:
             self.write()
         elif self.course:
@@ -122,10 +125,16 @@ class Checkpoints(keras.callbacks.Callback):
             archive.comment = json.dumps(told).encode()
 
     def _read_best(self):
-        if self.best.exists():
+        if not self.best.exists():
+            return
+        try:
             with zipfile.ZipFile(self.best) as archive:
-                self.best_epoch, self.best_weights, *best = json.loads(archive.comment)
-            self._best = tuple(best)
+                self.best_epoch, self.best_weights, accuracy, minus_loss = json.loads(archive.comment)
+        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{self.best} does not say what it reached: start anew, or with from={self.last}"
+            ) from error
+        self._best = (accuracy, minus_loss)
 
 
 class Moment:
@@ -157,6 +166,10 @@ def bare(model: keras.Model) -> keras.Model:
         layer.trainable = True
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = False
+    # A layer inside another one, such as a projection of attention, forgets that it learns an update of low rank.
+    for trained, fresh in zip(dense_layers(model), dense_layers(copy), strict=True):
+        if trained.lora_enabled and not fresh.lora_enabled:
+            fresh.enable_lora(trained.lora_rank)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -13,7 +13,9 @@ from kerasnn.errors import KerasnnError, TrainingError
 from kerasnn.training.cluster import Cluster
 from kerasnn.training.roll_call import RollCall
 
-# What TensorFlow raises where another worker is gone; a mistake of one's own is none of these.
+SLACK_SECONDS = 5
+
+# What TensorFlow raises where another worker is gone, among other things: the roll call knows which it was.
 BROKEN = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -79,6 +81,24 @@ class Devices:
         shared = stream.map(one) if replicas == 1 else stream.flat_map(plain(pieces))
         return self.strategy.distribute_datasets_from_function(lambda _: shared.prefetch(tf.data.AUTOTUNE))
 
+    def evaluation_batch(self, examples: int, batch_size: int) -> int:
+        """The largest batch, up to `batch_size`, whose short last one leaves no replica on a CPU without an example.
+
+        With TensorFlow 2.21 on oneDNN a convolution of no pictures has the shape of its input, and what follows fails.
+        The size of a batch changes nothing of an evaluation but its time.
+
+        Example:
+            >>> two_cpus.evaluation_batch(75, 24)      # 75 = 3 * 24 + 3 = 3 * 20 + 15: of 3 the second would get none
+            20
+        """
+        if self.kind != "CPU" or self.count == 1:
+            return batch_size
+        for share in range(batch_size // self.count, 0, -1):
+            rest = examples % (share * self.count)
+            if rest == 0 or rest > share * (self.count - 1):
+                return share * self.count
+        return batch_size
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Within it all workers train; where one is lost, all others end with a line that names it.
@@ -92,7 +112,9 @@ class Devices:
         try:
             yield
         except BaseException as error:
-            loss = self.call.wait_for_loss(self.call.timeout_seconds if isinstance(error, BROKEN) else 0)
+            # TensorFlow may notice first: the roll call looks every second, and on a busy machine later.
+            patience = self.call.timeout_seconds + SLACK_SECONDS
+            loss = self.call.wait_for_loss(patience if isinstance(error, BROKEN) else 0)
             self.call.leave(loss or _why(error))
             if loss and isinstance(error, Exception):
                 clear_frames(error.__traceback__)  # They hold threads of TensorFlow's that would complain at the exit.

@@ -17,7 +17,7 @@ from kerasnn.config.schema import Strategy
 from kerasnn.errors import ConfigError, DeviceError, TrainingError
 from kerasnn.training.cluster import Cluster, open_cluster
 from kerasnn.training.devices import Devices
-from kerasnn.training.gpu import no_gpu
+from kerasnn.training.gpu import no_gpu, unseen_gpu
 from kerasnn.training.keras_mending import mend
 from kerasnn.training.roll_call import RollCall
 
@@ -71,6 +71,8 @@ def _claim(strategy: Strategy) -> tuple[str, int]:
             f"strategy.kind=GPU, but TensorFlow sees no GPU: {no_gpu(tf.sysconfig.get_build_info())}; "
             "strategy.kind=auto takes what there is"
         )
+    if strategy.kind == "auto" and not gpus and (reason := unseen_gpu(tf.sysconfig.get_build_info())):
+        log.warning("training on the CPU, though there is a GPU: %s", reason)
     if strategy.kind == "CPU" and gpus:
         _hide_gpus()
         gpus = []
@@ -89,7 +91,17 @@ def _claim_gpus(gpus: list, count: int) -> None:
         raise DeviceError(
             f"strategy.devices={count}, but TensorFlow sees {len(gpus)} GPU(s): ask for at most that many"
         )
-    for gpu in gpus:
+    try:
+        # On every card that it sees TensorFlow takes some hundred megabytes, used or not.
+        tf.config.set_visible_devices(gpus[:count], "GPU")
+    except RuntimeError as error:  # It runs already: in a sweep, with the cards of the run before.
+        started = len(tf.config.get_visible_devices("GPU"))
+        if started < count:
+            raise DeviceError(
+                f"strategy.devices={count}, but this process already runs TensorFlow with {started} GPU(s): "
+                "start a process of its own for it (a sweep over strategy.devices: largest first)"
+            ) from error
+    for gpu in gpus[:count]:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
@@ -154,8 +166,10 @@ def _open_workers(strategy: Strategy, cluster: Cluster, kind: str, count: int, a
     mend()
     if eager.context()._context_handle is not None:
         raise DeviceError("strategy=multi_worker needs a process in which TensorFlow has not begun: start one per run")
+    # Of the section `strategy` the config's hash has next to nothing.
+    alike = {"devices": f"{count} {kind}", "strategy.communication": strategy.communication}
     versions = {"kerasnn": kerasnn.__version__, "keras": keras.version(), "tensorflow": tf.__version__}
-    call = RollCall(cluster, strategy.timeout_seconds, {**agreed, **versions, "devices": f"{count} {kind}"})
+    call = RollCall(cluster, strategy.timeout_seconds, {**agreed, **versions, **alike})
     call.gather()
     call.watch(lambda loss: _abandon(call, loss))
     wanted = strategy.communication
@@ -201,7 +215,8 @@ def _open_tpu(strategy: Strategy) -> Devices:
         mend()
         made = tf.distribute.TPUStrategy(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise DeviceError(f"strategy=tpu: {strategy.tpu or 'this machine'} has no TPU that answers: {error}") from error
+        why = " ".join(str(error).split())[:300]  # TensorFlow's is many lines, with everything that it tried.
+        raise DeviceError(f"strategy=tpu: {strategy.tpu or 'this machine'} has no TPU that answers: {why}") from error
     return Devices("TPU", made.num_replicas_in_sync, made)
 
 
@@ -225,9 +240,16 @@ def prepare_process(seed: int, precision: str, deterministic: bool) -> None:
 
 
 def use_jit(asked: bool | Literal["auto"], devices: Devices) -> bool:
-    """Whether to compile with XLA: `auto` is yes on one GPU only; on a CPU it makes convolutions 4 to 8 times slower,
-    and with several replicas hangs are reported (keras issue 20763).
+    """Whether to compile with XLA: `auto` is yes on one GPU only; on a CPU it makes convolutions 4 to 8 times slower.
+
+    Raises:
+        ConfigError: asked for with several replicas, where hangs are reported (keras issue 20763).
     """
+    if asked is True and devices.count > 1:
+        raise ConfigError(
+            f"trainer.jit=true needs one device, and there are {devices.count}, with which XLA may hang: "
+            "set trainer.jit=auto, or choose strategy=single"
+        )
     return (devices.kind == "GPU" and devices.count == 1) if asked == "auto" else asked
 
 

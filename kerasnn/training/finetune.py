@@ -136,6 +136,8 @@ def prepare(model: keras.Model, phase: Phase, settings: Finetune | None, fresh: 
                 _set_norm(layer, layer.name in phase.learns, settings.bn)
             else:
                 layer.trainable = layer.name in phase.learns and (new or _may_learn(layer, settings))
+                for norm in () if new else inner_norms(layer):
+                    _set_norm(norm, layer.trainable, settings.bn)
                 _keep_to_lora(layer)
     count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     if not count:
@@ -162,6 +164,11 @@ def _set_norm(layer: layers.BatchNormalization, learns: bool, bn: str) -> None:
     for variable in (layer.gamma, layer.beta):
         if variable is not None:
             variable.trainable = bn == "train" and learns
+
+
+def inner_norms(layer: keras.Layer) -> list[layers.BatchNormalization]:
+    """The batch normalizations that a layer is made of, such as those of a block that a plug-in brings."""
+    return [part for part in layer._flatten_layers() if isinstance(part, layers.BatchNormalization)]
 
 
 def _may_learn(layer: keras.Layer, settings: Finetune) -> bool:

@@ -84,6 +84,16 @@ def no_gpu(build: Mapping[str, object]) -> str:
     return f"{why_no_gpu(look(build))[0]}; python -m kerasnn doctor tells more"
 
 
+def unseen_gpu(build: Mapping[str, object]) -> str | None:
+    """One line on why TensorFlow sees no GPU though there is one and nobody hid it; None where that is not so.
+
+    Args:
+        build: `tf.sysconfig.get_build_info()`.
+    """
+    facts = look(build)
+    return why_no_gpu(facts)[0] if facts.cards and not is_hidden(facts) else None
+
+
 def why_no_gpu(facts: Facts) -> list[str]:
     """Each reason that the facts give, with its remedy; the one to mend first comes first, and there is always one.
 

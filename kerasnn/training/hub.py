@@ -1,19 +1,60 @@
-"""Weights that keras-hub publishes, in networks of this package: a function for programs of your own.
+"""Weights that keras-hub publishes, in networks of this package: `from=hub:PRESET`, and `from_hub` for programs.
 
-No command calls it, and `model.weights=` does not reach it: import it. It needs keras-hub, the package's extra `hub`.
+It needs keras-hub, the package's extra `hub`. A preset's own words, its tokenizer, are not taken over: the tokenizers
+here learn theirs from the texts, so that number 7 stands for another word than in the preset. A command therefore
+refuses `from=hub:` for data that has words; whoever makes tokens by the preset's tokenizer calls `from_hub`.
 """
 
 import keras
 
-from kerasnn.errors import ModelError
+from kerasnn.data.bundle import Bundle
+from kerasnn.errors import ConfigError, DataError, ModelError
+from kerasnn.training.weights import Report, weighted
 
 UNUSED = {"pooled_dense"}  # What fills gaps reads no pooled features.
 
 
-def from_hub(backbone: keras.Model, ours: keras.Model) -> list[str]:
-    """Copies the weights of a keras-hub backbone into our network of the same family; a library function, no command.
+def refuse_words(named: str, bundle: Bundle) -> Bundle:
+    """`bundle` as it is, if it has no words.
 
-    Layers meet by name. A table of positions may be longer than ours, which takes its first rows.
+    Raises:
+        ModelError: it has, and its numbers stand for other ones than in the preset, however many there are of them.
+    """
+    if bundle.tokenizer:
+        raise ModelError(
+            f"from={named}: a preset's own words, its tokenizer, are not taken over, and data={bundle.name}'s "
+            f"{bundle.vocab_size:,} are others: start from a run, or call kerasnn.training.hub.from_hub with tokens of "
+            "the preset's own"
+        )
+    return bundle
+
+
+def load_preset(preset: str, model: keras.Model) -> Report:
+    """Moves the weights of a preset, by its name or folder, into our network; what a token stands for is not looked at.
+
+    Raises:
+        ConfigError: keras-hub is not there.
+        DataError: the preset cannot be had.
+        ModelError: it is another network.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ConfigError(f"from=hub:{preset} needs KerasHub: pip install 'kerasnn[hub]'") from error
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:  # Of the network, of the file system, of Keras.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"from=hub:{preset}: the preset cannot be had ({reason}); give a name or a folder") from error
+    new = from_hub(backbone, model)
+    return Report(tuple(layer.name for layer in weighted(model) if layer.name not in new), {}, tuple(new))
+
+
+def from_hub(backbone: keras.Model, ours: keras.Model) -> list[str]:
+    """Copies the weights of a keras-hub backbone into our network of the same family.
+
+    Layers meet by name. A table of positions may be longer than ours, which takes its first rows. Of the words only the
+    number is compared: see to it that the tokens are those of the preset's tokenizer.
 
     Args:
         backbone: BERT's or GPT-2's. With published weights: `keras_hub.models.GPT2Backbone.from_preset("gpt2_base_en")`

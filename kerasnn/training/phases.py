@@ -79,12 +79,33 @@ def begin_phase(job: "Job", phase: Phase) -> int:
     return count
 
 
+class NoCheckpoints(keras.callbacks.Callback):
+    """In the place of `Checkpoints` on workers other than the chief, which keeps what all have trained.
+
+    Args:
+        course: gives the callbacks back what they remember, of a training that goes on.
+    """
+
+    best_epoch = 0  # None is known here.
+
+    def __init__(self, course: Course):
+        super().__init__()
+        self._course = course
+
+    def on_train_begin(self, logs=None):
+        """What `Checkpoints` does there too."""
+        self._course.remind()
+
+    def write(self, last: bool = True):
+        """Writes nothing."""
+
+
 def fit(
     job: "Job",
     callbacks: Sequence[keras.callbacks.Callback],
     validation,
     course: Course,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | NoCheckpoints,
     tracker: Tracker,
 ) -> None:
     """Trains through all phases, or those that are left. A callback that ends a phase early lets the next one begin.

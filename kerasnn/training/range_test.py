@@ -69,6 +69,7 @@ def range_test(
     steps: Positive = 100,
     first: PositiveFloat = 1e-6,
     last: PositiveFloat = 10.0,
+    factor: PositiveFloat = 1.0,
 ) -> RangeTest:
     """Trains a few steps at rates that rise from `first` to `last`, and puts everything back as it was.
 
@@ -78,6 +79,7 @@ def range_test(
         steps: how many, if the loss does not leave before; at least 20.
         first: the first step's rate.
         last: the last step's.
+        factor: what the optimizer gets is the rate times this one; what is told is the rate.
 
     Raises:
         TrainingError: the loss left before there was a curve.
@@ -86,7 +88,7 @@ def range_test(
         >>> range_test(model, train_stream(bundle, seed=0, batch_size=128, epochs=20)).suggestion
         0.0031
     """
-    rise = Rise(first * (last / first) ** (np.arange(steps) / max(1, steps - 1)))
+    rise = Rise(first * (last / first) ** (np.arange(steps) / max(1, steps - 1)), factor)
     with unchanged(model):
         model.steps_per_execution, model.train_function = 1, None  # Python sets a rate for each step.
         model.fit(stream, epochs=1, steps_per_epoch=steps, callbacks=[rise], shuffle=False, verbose=0)
@@ -103,18 +105,19 @@ class Rise(keras.callbacks.Callback):
 
     Args:
         rates: by step.
+        factor: of each, for the optimizer.
     """
 
-    def __init__(self, rates: np.ndarray):
+    def __init__(self, rates: np.ndarray, factor: float = 1.0):
         super().__init__()
-        self.rates = rates
+        self.rates, self.factor = rates, factor
         self.losses: list[float] = []
         self._average = 0.0
         self._lowest = math.inf
 
     def on_train_batch_begin(self, batch, logs=None):
         """Sets the rate; Keras' loss is a mean over the epoch so far, unless it is reset."""
-        self.model.optimizer.learning_rate = float(self.rates[len(self.losses)])
+        self.model.optimizer.learning_rate = float(self.rates[len(self.losses)] * self.factor)
         self.model.reset_metrics()
 
     def on_train_batch_end(self, batch, logs=None):

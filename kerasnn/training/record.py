@@ -13,7 +13,7 @@ from kerasnn.data.bundle import Bundle
 from kerasnn.data.stream import batch_at
 from kerasnn.errors import KerasnnError
 from kerasnn.tracking.tracker import Tracker
-from kerasnn.training import sources
+from kerasnn.training.contract import fingerprint
 from kerasnn.training.result import Result
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ def _facts(bundle: Bundle) -> dict[str, object]:
 
 
 def contract(bundle: Bundle) -> dict[str, object]:
-    """What a training that starts from this one must know: `kerasnn.training.sources.Contract` reads it."""
-    facts = {**_facts(bundle), "input_shape": list(bundle.input_shape)}
-    return facts | ({"tokenizer": sources.fingerprint(facts["tokenizer"])} if "tokenizer" in facts else {})
+    """What a training that starts from this one must know: `kerasnn.training.contract.Contract` reads it."""
+    told = {"input_shape": list(bundle.input_shape), "data": bundle.name, "origin": bundle.origin}
+    facts = {**_facts(bundle), **told}
+    return facts | ({"tokenizer": fingerprint(facts["tokenizer"])} if "tokenizer" in facts else {})
 
 
 def show(path: Path, tracker: Tracker) -> None:

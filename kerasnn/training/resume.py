@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STATE, ARRAYS = "kerasnn.json", "kerasnn.npz"
 LAST = "checkpoints/last.keras"
+ARRAY = "array of the checkpoint"  # Stands, with its name, where a callback's memory has an array.
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Course:
     Args:
         record: its history.
         callbacks: those whose memory counts: with `get_state` and `set_state`, dictionaries of plain values and arrays,
-            or else whatever plain values their attributes hold, but for those that their constructor is given.
+            or else whatever of the kind their attributes hold, but for those that their constructor is given.
         result: of what came before the first epoch.
         start: the `last.keras` to go on from, and its state; None is a new training.
     """
@@ -176,9 +177,7 @@ class Course:
         """Gives the callbacks back what they remembered, once; those that forget when a training begins, after that."""
         state, self._memory = self._memory, None
         for number, callback in enumerate(self._callbacks if state else ()):
-            prefix = f"callback{number}/"
-            arrays = {key.removeprefix(prefix): a for key, a in state.arrays.items() if key.startswith(prefix)}
-            known = {**state.callbacks[number], **arrays}
+            known = _unpacked(state.callbacks[number], state.arrays)
             if hasattr(callback, "set_state"):
                 callback.set_state(known)
             else:
@@ -189,10 +188,9 @@ class Course:
         done = self.epochs - self._first
         memories, arrays = [], {name: variable.numpy() for name, variable in _beside(model)}
         for number, callback in enumerate(self._callbacks):
-            known = _memory(callback)
-            held = {key: value for key, value in known.items() if isinstance(value, np.ndarray | np.generic)}
-            arrays |= {f"callback{number}/{key}": value for key, value in held.items()}
-            memories.append({key: value for key, value in known.items() if key not in held})
+            kept = {key: _packed(value, f"callback{number}/{key}") for key, value in _memory(callback).items()}
+            memories.append({key: value for key, (value, _) in kept.items() if value is not ...})
+            arrays |= {name: value for _, found in kept.values() for name, value in found.items()}
         history = {key: list(values) for key, values in self.record.history.items()}
         stopped = bool(getattr(model, "stop_training", False))
         return State(max(self._number, 1), done, stopped, self.seconds, history, self._before, memories, arrays)
@@ -212,20 +210,36 @@ def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:
     if hasattr(callback, "get_state"):
         return callback.get_state()
     given = {"params", *inspect.signature(type(callback).__init__).parameters}
-    plain = {key: _plain(value) for key, value in vars(callback).items() if key not in given}
-    return {key: value for key, value in plain.items() if value is not ...}
+    return {key: value for key, value in vars(callback).items() if key not in given}
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON has it, `...` where JSON cannot: such things belong to the process, not to the training."""
+def _packed(value: Any, name: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """The value as JSON has it, and the arrays that it holds, by names that stand for them.
+
+    It is `...` where JSON cannot have it: such things belong to the process, not to the training.
+    """
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return value, {}
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return {ARRAY: name}, {name: value.copy()}
     if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return ... if ... in items else items
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        items = {key: _plain(item) for key, item in value.items()}
-        return ... if any(item is ... for item in items.values()) else items
-    return ...
+        items = [_packed(item, f"{name}/{place}") for place, item in enumerate(value)]
+        packed: Any = [item for item, _ in items]
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        items = [_packed(item, f"{name}/{key}") for key, item in value.items()]
+        packed = dict(zip(value, [item for item, _ in items], strict=True))
+    else:
+        return ..., {}
+    if any(item is ... for item, _ in items):
+        return ..., {}
+    return packed, {place: array for _, arrays in items for place, array in arrays.items()}
+
+
+def _unpacked(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(item, arrays) for item in value]
+    if isinstance(value, dict):
+        return arrays[value[ARRAY]] if set(value) == {ARRAY} else {k: _unpacked(v, arrays) for k, v in value.items()}
+    return value

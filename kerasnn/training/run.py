@@ -1,5 +1,6 @@
 """One run from a checked config to a result: data, devices, model, training, test, record."""
 
+import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.stream import batch_at, count_steps, evaluation_stream, reading_error
 from kerasnn.errors import DataError, ModelError, TrainingError
 from kerasnn.models import heads
-from kerasnn.tracking.folders import held
 from kerasnn.tracking.tracker import Tracker
 from kerasnn.training import compatibility, distribute, finetune, phases, resume, sources
 from kerasnn.training.callbacks import EpochRecord, ProgressLog, StopOnNaN
@@ -28,7 +28,7 @@ from kerasnn.training.ema import MovingAverage
 from kerasnn.training.finetune import Phase
 from kerasnn.training.record import describe, figure, keep_model, keep_traceback, say, show
 from kerasnn.training.result import Result
-from kerasnn.training.resume import Course
+from kerasnn.training.resume import Course, State
 
 log = logging.getLogger(__name__)
 
@@ -61,30 +61,30 @@ def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
     Args:
         config: what to do.
         tracker: started here, and finished with the status that the run came to.
-        folder: for checkpoints, figures, `config.yaml` and `result.json`.
+        folder: for checkpoints, figures, `config.yaml` and `result.json`; this process' own, by
+            `kerasnn.tracking.folders.held` where others may know of it.
 
     Raises:
         KerasnnError: what cannot be built, read or trained; the run is then marked FAILED.
         KeyboardInterrupt: after the run was marked KILLED, with what was reached kept.
     """
     result = Result(config.name, config.choices, config.seed, digest=config.digest)
-    with held(folder):
-        result.save(folder / "result.json")  # RUNNING: what is left where this process is killed outright.
-        try:
-            _run(config, tracker, folder, result)
-            result.status = "FINISHED"
-        except KeyboardInterrupt:
-            result.status = "KILLED"
-            raise
-        except BaseException as error:
-            result.status = "FAILED"
-            keep_traceback(error, tracker, folder)
-            raise
-        finally:
-            result.save(folder / "result.json")
-            tracker.artifact(folder / "result.json")
-            result.run_id = tracker.finish(result.status)
-            result.save(folder / "result.json")
+    result.save(folder / "result.json")  # RUNNING: what is left where this process is killed outright.
+    try:
+        _run(config, tracker, folder, result)
+        result.status = "FINISHED"
+    except KeyboardInterrupt:
+        result.status = "KILLED"
+        raise
+    except BaseException as error:
+        result.status = "FAILED"
+        keep_traceback(error, tracker, folder)
+        raise
+    finally:
+        result.save(folder / "result.json")
+        tracker.artifact(folder / "result.json")
+        result.run_id = tracker.finish(result.status)
+        result.save(folder / "result.json")
     return result
 
 
@@ -92,8 +92,7 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
     (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
     tracker.artifact(folder / "config.yaml")
     start = resume.open_start(config.resume)
-    begun = f"phase {start[1].phase}, epoch {start[1].done}" if start else "nothing"
-    devices = distribute.open_devices(config.strategy, {"config": config.digest, "resumed": begun})
+    devices = distribute.open_devices(config.strategy, {"config": config.digest, **_begun(config, start)})
     with devices.together():
         job = build(config, devices)
         describe(job, tracker, folder, result)
@@ -107,6 +106,22 @@ def _run(config: RunConfig, tracker: Tracker, folder: Path, result: Result) -> N
         show(specimens.writing(best, job.bundle, config.seed, folder), tracker)
 
 
+def _begun(config: RunConfig, start: tuple[Path, State] | None) -> dict[str, str]:
+    """What a training goes on from, by which several workers see whether they go on from the same."""
+    if config.strategy.name != "multi_worker":
+        return {}
+    if start is None:
+        return {"resumed run": "none"}
+    path, state = start
+    with open(path, "rb") as file:
+        content = hashlib.file_digest(file, "blake2s").hexdigest()
+    return {
+        "resumed run": path.parents[1].name,
+        "resumed at": f"phase {state.phase}, epoch {state.done}",
+        "checkpoint": content,
+    }
+
+
 def build(config: RunConfig, devices: Devices | None = None) -> Job:
     """Everything that a training needs, each part from its recipe; the model inside the strategy's scope.
 
@@ -117,6 +132,7 @@ def build(config: RunConfig, devices: Devices | None = None) -> Job:
     devices = devices or distribute.open_devices(config.strategy)
     distribute.prepare_process(config.seed, config.trainer.precision, config.trainer.deterministic)
     check_shares(config.trainer.batch_size, devices.count)
+    distribute.use_jit(config.trainer.jit, devices)  # Asked now: what cannot be is refused before anything is read.
     cost.reset_peak_memory()
     source = config.data()
     if not isinstance(source, Source):  # As a plug-in's may be.
@@ -153,7 +169,7 @@ def _start(config: RunConfig, model: keras.Model, bundle: Bundle) -> tuple[Bundl
     report = start.load(model, bundle.class_names)
     log.info("from %s: %s", start.label, report)
     inputs, _ = batch_at(bundle, seed=config.seed, batch_size=config.trainer.batch_size, epoch=0, step=0)
-    sources.check_batch(bundle, np.asarray(inputs))
+    start.check(bundle, np.asarray(inputs), config.bundle)
     return bundle, frozenset((*report.skipped, *report.missing))
 
 
@@ -166,18 +182,20 @@ def _pretrain(job: Job, tracker: Tracker, result: Result) -> None:
     say({"cost/pretrain_seconds": time.perf_counter() - begun}, tracker, result)
 
 
-def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints:
+def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoints | phases.NoCheckpoints:
     trainer, bundle = job.config.trainer, job.bundle
     record = EpochRecord(tracker, trainer.batch_size)
-    validation = job.devices.share(
-        evaluation_stream(bundle.validation, bundle, batch_size=trainer.batch_size), trainer.batch_size
-    )
+    size = job.devices.evaluation_batch(len(bundle.validation), trainer.batch_size)
+    validation = job.devices.share(evaluation_stream(bundle.validation, bundle, batch_size=size), size)
     average, chosen = _chosen(job, folder=folder, tracker=tracker, validation=validation, record=record)
     start = resume.open_start(job.config.resume)
     if start is None and job.config.pretrain:
         _pretrain(job, tracker, result)
     course = Course(record, [*average, *chosen], result, start)
-    checkpoints = Checkpoints(folder / "checkpoints", average[0] if average else None, course)
+    if job.devices.chief:
+        checkpoints = Checkpoints(folder / "checkpoints", average[0] if average else None, course)
+    else:
+        checkpoints = phases.NoCheckpoints(course)
     if job.config.pretrain and not (start or job.config.finetune):
         with job.devices.scope():
             checkpoints.begin(job.model)
@@ -205,7 +223,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
     return checkpoints
 
 
-def _rescue(checkpoints: Checkpoints, error: Exception) -> None:
+def _rescue(checkpoints: Checkpoints | phases.NoCheckpoints, error: Exception) -> None:
     """Keeps what was reached, but for weights that broke; the failure that is told stays the first one."""
     try:
         checkpoints.write(last=not isinstance(error, TrainingError))

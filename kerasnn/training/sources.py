@@ -10,10 +10,10 @@ import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +22,30 @@ import keras
 import numpy as np
 
 from kerasnn.config.plugins import plugin_packages
-from kerasnn.data.bundle import Bundle, Source
+from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.tokenizer import Tokenizer
-from kerasnn.errors import ConfigError, DataError, ModelError
+from kerasnn.errors import DataError
 from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
-from kerasnn.training.hub import from_hub
-from kerasnn.training.weights import Report, as_trained, imagenet_weights, misfit, weighted
+from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
+from kerasnn.training.hub import load_preset, refuse_words
+from kerasnn.training.weights import (
+    Report,
+    as_published,
+    as_trained,
+    check_half,
+    imagenet_weights,
+    misfit,
+    weighted,
+)
 
 log = logging.getLogger(__name__)
 
 HUB = "hub:"
 CODE = ("Lambda", "__lambda__")  # What a `.keras` file calls a function that travels inside it.
 TRUSTED = ("keras", "keras_cv", "keras_hub", "kerasnn", "builtins", "")  # Whose classes a model file may name.
-
-
-@dataclass(frozen=True)
-class Contract:
-    """How the inputs were made that weights were trained on, and what the answers stood for; empty where unknown.
-
-    Pictures are RGB or grey, scaled to [0, 1], then (x - mean) / deviation per channel.
-
-    Args:
-        mean: per channel.
-        deviation: per channel.
-        input_shape: of one example.
-        class_names: in the order of the logits.
-        tokenizer: fingerprint of the tokenizer, for tokens.
-    """
-
-    mean: tuple[float, ...] = ()
-    deviation: tuple[float, ...] = ()
-    input_shape: tuple[int, ...] = ()
-    class_names: tuple[str, ...] = ()
-    tokenizer: str = ""
-
-    @classmethod
-    def of(cls, facts: dict[str, Any]) -> "Contract":
-        """The contract in what a run wrote down; older runs say less."""
-        sequences = {key: tuple(facts.get(key) or ()) for key in ("mean", "deviation", "input_shape", "class_names")}
-        tokenizer = str(facts.get("tokenizer", ""))
-        return cls(**sequences, tokenizer=fingerprint(tokenizer) if tokenizer.startswith("{") else tokenizer)
 
 
 @dataclass(frozen=True)
@@ -75,11 +56,32 @@ class Start:
         label: what messages call them.
         apply: makes a bundle's inputs what the weights expect.
         load: moves them into a network, for these class names; returns what became of its layers.
+        contract: what they expect of their inputs.
+        run: whose they are; None for published ones.
     """
 
     label: str
     apply: Callable[[Bundle], Bundle]
     load: Callable[[keras.Model, tuple[str, ...]], Report]
+    contract: Contract = field(default_factory=Contract)
+    run: runs.Start | None = None
+
+    def check(self, bundle: Bundle, inputs: np.ndarray, fractions: Mapping[str, Any] | None = None) -> None:
+        """The data set, and the first batch of it as the network will see it, against what the weights know.
+
+        Args:
+            bundle: as `apply` made it.
+            inputs: `(batch, *bundle.input_shape)`.
+            fractions: what `make_bundle` was given beside the source.
+
+        Raises:
+            DataError: an input that nothing the weights know could have become.
+        """
+        check_batch(self.contract, self.label, bundle, inputs)
+        if self.run:
+            default = signature(make_bundle).parameters["test_fraction"].default
+            theirs, ours = (held.get("test_fraction", default) for held in (self.run.data, fractions or {}))
+            warn_of_overlap(self.contract, self.label, self.run.hashes, theirs, bundle, ours)
 
 
 def open_start(named: str, variant: str, uri: str | None = None) -> Start:
@@ -94,7 +96,7 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
         KerasnnError: nothing is called so, or it cannot be read; one line.
     """
     if named.startswith(HUB):
-        return Start(named, lambda bundle: bundle, partial(_load_preset, named))
+        return Start(named, partial(refuse_words, named), lambda model, _: load_preset(named.removeprefix(HUB), model))
     path = named if named == "imagenet" else str(located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
     if named == "imagenet" or official:
@@ -102,10 +104,12 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
             named,
             lambda bundle: as_trained(bundle, path, variant),
             lambda model, _: imagenet_weights(model, variant, path),
+            as_published(variant),
         )
     found = runs.find(named, uri)
     contract = Contract.of(found.facts)
-    return Start(found.label, partial(applied, contract, found.label), partial(_load_file, found, contract))
+    apply, load = partial(applied, contract, found.label), partial(_load_file, found, contract)
+    return Start(found.label, apply, load, contract, found)
 
 
 def located(named: str) -> Path:
@@ -113,16 +117,6 @@ def located(named: str) -> Path:
     path = Path(named).expanduser()
     beside = Path(os.environ.get("KERASNN_DATA", "")) / path
     return beside if not path.exists() and beside.exists() else path
-
-
-def fingerprint(tokenizer: str) -> str:
-    """Two tokenizers with one fingerprint give each word the same numbers.
-
-    Example:
-        >>> fingerprint(bundle.tokenizer.to_json())[:7]
-        '9f86d08'
-    """
-    return sha256(tokenizer.encode()).hexdigest()
 
 
 def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:
@@ -141,60 +135,6 @@ def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None)
     tokenizer = Tokenizer.from_json(found.tokenizer)
     log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, found.label, f"{tokenizer.vocab_size:,}")
     return replace(source, encode=partial(source.encode, tokenizer=tokenizer))
-
-
-def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
-    """`bundle` with its inputs made as the weights expect them.
-
-    Raises:
-        ModelError: no preparation can help: another number of channels, other tokens.
-    """
-    if bundle.kind == "tokens":
-        if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
-            raise ModelError(
-                f"{label} was trained with another tokenizer, by which data={bundle.name}'s numbers are other words: "
-                "take the same data and data.tokenizer, data.vocab_size as that run, or data=text, which takes its "
-                "tokenizer along"
-            )
-        return bundle
-    if not contract.mean:
-        log.warning("%s does not say how its pictures were made: this data's own mean and deviation are used", label)
-        return bundle
-    if len(contract.mean) != bundle.input_shape[-1]:
-        kinds = {1: "grey pictures, one channel", 3: "colours, three channels"}
-        sees = kinds.get(len(contract.mean), f"{len(contract.mean)} channels")
-        raise ModelError(
-            f"{label} sees {sees}, but data={bundle.name} has {bundle.input_shape[-1]}: choose other data, or "
-            "data.channels where the set has that option"
-        )
-    if contract.input_shape and contract.input_shape != bundle.input_shape:
-        forms = ("×".join(map(str, shape)) for shape in (contract.input_shape, bundle.input_shape))
-        log.info("%s was trained on pictures of %s; here they are %s", label, *forms)
-    return replace(bundle, mean=contract.mean, deviation=contract.deviation)
-
-
-def check_batch(bundle: Bundle, inputs: np.ndarray) -> None:
-    """The first batch, as the network will see it, against what its standardisation can give.
-
-    Args:
-        bundle: pictures or tokens, with the contract applied.
-        inputs: `(batch, *bundle.input_shape)`.
-
-    Raises:
-        DataError: an input that no picture in [0, 1], and no token of the vocabulary, could have become.
-    """
-    if tuple(inputs.shape[1:]) != tuple(bundle.input_shape):
-        raise DataError(f"{bundle.name} gives inputs of {inputs.shape[1:]}, but the network takes {bundle.input_shape}")
-    if bundle.kind == "tokens":
-        low, high = 0, bundle.vocab_size - 1
-    else:
-        mean, deviation = np.array(bundle.mean), np.array(bundle.deviation)
-        low, high = -mean / deviation - 1e-3, (1 - mean) / deviation + 1e-3
-    if not (np.isfinite(inputs).all() and (inputs >= low).all() and (inputs <= high).all()):
-        raise DataError(
-            f"{bundle.name} gives inputs from {inputs.min():.3g} to {inputs.max():.3g}, but the weights expect "
-            f"{np.min(low):.3g} to {np.max(high):.3g}: pictures must be 0 to 255, tokens within the vocabulary"
-        )
 
 
 def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: bool = False) -> Report:
@@ -223,14 +163,8 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
                 skipped[layer.name] = reason
             else:
                 moves.append((layer, values))
-    body = [layer for layer in weighted(ours) if not is_head(layer)]
-    fits = [layer for layer, _ in moves if not is_head(layer)]
-    if not moves or 2 * len(fits) < len(body):
-        remedy = f"choose model={theirs.name}" if theirs.name != ours.name else "build the network as it was trained"
-        raise ModelError(
-            f"{label} holds the weights of another network ({theirs.name}): {len(fits)} of {len(body)} layers of "
-            f"{ours.name} below its head fit, and nothing was loaded; {remedy}, or take other weights"
-        )
+    remedy = f"choose model={theirs.name}" if theirs.name != ours.name else "build the network as it was trained"
+    check_half([layer for layer, _ in moves], ours, theirs.name, label, remedy)
     for layer, values in moves:
         layer.set_weights(values)
     return Report(tuple(layer.name for layer, _ in moves), skipped, tuple(missing))
@@ -312,18 +246,3 @@ class _Filled:
 
     name: str
     layers: list[keras.Layer]
-
-
-def _load_preset(named: str, model: keras.Model, _: tuple[str, ...]) -> Report:
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise ConfigError(f"from={named} needs KerasHub: pip install 'kerasnn[hub]'") from error
-    preset = named.removeprefix(HUB)
-    try:
-        backbone = keras_hub.models.Backbone.from_preset(preset)
-    except Exception as error:  # Of the network, of the file system, of Keras.
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"from={named}: the preset cannot be had ({reason}); give a name or a folder") from error
-    new = from_hub(backbone, model)
-    return Report(tuple(layer.name for layer in weighted(model) if layer.name not in new), {}, tuple(new))

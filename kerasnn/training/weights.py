@@ -7,7 +7,7 @@ batch normalization, which ours do without, move into its moving mean: the outpu
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -19,7 +19,9 @@ from keras import layers
 
 from kerasnn.data.bundle import Bundle
 from kerasnn.errors import DataError, ModelError
+from kerasnn.models.heads import is_head
 from kerasnn.models.mobilenet import block_filters
+from kerasnn.training.contract import Contract, warn_of_size
 
 Channels = tuple[float, float, float]
 
@@ -95,12 +97,26 @@ class Report:
 def as_trained(bundle: Bundle, source: str, variant: str) -> Bundle:
     """`bundle`, standardised by what the published weights of `variant` expect instead of by its own statistics.
 
+    Pictures of another size than those that the weights were trained on are a warning.
+
     Raises:
         ModelError: there are no published weights, or the pictures are not in colour.
     """
-    mean, deviation = contract(variant)
+    published = as_published(variant)
     _check_channels(variant, source, bundle.input_shape[-1])
-    return replace(bundle, mean=mean, deviation=deviation)
+    warn_of_size(published, f"the published {variant}", bundle)
+    return replace(bundle, mean=published.mean, deviation=published.deviation)
+
+
+def as_published(variant: str) -> Contract:
+    """What the published weights of `variant` expect of their pictures, whose size is that of ImageNet's there.
+
+    Raises:
+        ModelError: keras.applications has no such network.
+    """
+    mean, deviation = contract(variant)
+    size = _reference(variant).size
+    return Contract(mean, deviation, (size, size, 3))
 
 
 def contract(variant: str) -> tuple[Channels, Channels]:
@@ -139,7 +155,7 @@ def imagenet_weights(model: keras.Model, variant: str, source: str = "imagenet")
 
 
 def transfer(theirs: keras.Model, ours: keras.Model, reference: Reference) -> Report:
-    """Moves the weights of `theirs` into the layers of the same name in `ours`.
+    """Moves the weights of `theirs` into the layers of the same name in `ours`, all of those that fit or none.
 
     Args:
         theirs: built by keras.applications; its models within the model are opened.
@@ -147,14 +163,14 @@ def transfer(theirs: keras.Model, ours: keras.Model, reference: Reference) -> Re
         reference: says how `theirs` wants its pictures and calls its classifier.
 
     Raises:
-        ModelError: no layer of the same name and shape.
+        ModelError: fewer than half of the layers below the head fit. Nothing was moved then.
     """
     names = {reference.classifier: "predictions"}
     published = {names.get(layer.name, layer.name): layer for layer in weighted(theirs)}
     mine = list(weighted(ours))
     first = next((layer for layer in mine if isinstance(layer, layers.Conv2D)), None)
     normalized = {id(layer.input) for layer in mine if isinstance(layer, layers.BatchNormalization)}
-    loaded, skipped, missing, biases = [], {}, [], {}
+    moves, skipped, missing, biases = [], {}, [], {}
     for layer in mine:
         if layer.name not in published:
             missing.append(layer.name)
@@ -171,11 +187,31 @@ def transfer(theirs: keras.Model, ours: keras.Model, reference: Reference) -> Re
             biases[id(layer.output)] = bias
         if isinstance(layer, layers.BatchNormalization):
             values[-2] = values[-2] - biases.get(id(layer.input), 0)  # conv + bias - mean = conv - (mean - bias)
+        moves.append((layer, values))
+    remedy = "build the network as it was published, by the model's defaults"
+    check_half([layer for layer, _ in moves], ours, theirs.name, f"the published {reference.application}", remedy)
+    for layer, values in moves:
         layer.set_weights(values)
-        loaded.append(layer.name)
-    if not loaded:
-        raise ModelError(f"no layer of {theirs.name} has the name and shape of one in {ours.name}: nothing was loaded")
-    return Report(tuple(loaded), skipped, tuple(missing))
+    return Report(tuple(layer.name for layer, _ in moves), skipped, tuple(missing))
+
+
+def check_half(fit: Sequence[keras.Layer], ours: keras.Model, theirs: str, label: str, remedy: str) -> None:
+    """Raises ModelError where weights fit fewer than half of the layers of `ours` below its head, and so are another's.
+
+    Args:
+        fit: layers that they fit.
+        ours: the network.
+        theirs: name of the network that they are of.
+        label: what messages call them.
+        remedy: what to do about it.
+    """
+    body = [layer for layer in weighted(ours) if not is_head(layer)]
+    found = [layer for layer in fit if not is_head(layer)]
+    if not fit or 2 * len(found) < len(body):
+        raise ModelError(
+            f"{label} holds the weights of another network ({theirs}): {len(found)} of {len(body)} layers of "
+            f"{ours.name} below its head fit, and nothing was loaded; {remedy}, or take other weights"
+        )
 
 
 def weighted(model: keras.Model) -> Iterator[keras.Layer]:

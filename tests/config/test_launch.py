@@ -5,7 +5,8 @@ import pytest
 from kerasnn.config import launch
 from kerasnn.config.compose import check
 from kerasnn.config.folders import groups
-from kerasnn.errors import ConfigError
+from kerasnn.errors import ConfigError, DataError
+from kerasnn.tracking.folders import held
 
 
 def cells(*arguments):
@@ -51,6 +52,15 @@ def test_cell_that_an_experiment_sweeps_is_checked_before_any_is_launched(tmp_pa
     with pytest.raises(ConfigError, match="unknown regularisation 'dropuot': did you mean 'dropout'"):
         launch.main(["-m", "experiment=typo"])
     assert not (tmp_path / "runs").exists()
+
+
+def test_folder_in_which_another_process_trains_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "mine"
+    with held(folder), pytest.raises(DataError, match="another process is training in"):
+        launch.main(["model=mlp", f"hydra.run.dir={folder}"])
+    # No record was begun: what Hydra itself writes down is all.
+    assert {path.name for path in folder.iterdir()} <= {".hydra", "kerasnn.log", "main.log", "cli.log"}
 
 
 def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):

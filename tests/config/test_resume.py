@@ -49,6 +49,8 @@ def test_auto_takes_the_newest_of_this_config_that_was_cut_off(place):
     assert resumed([*same, "resume=auto"])[-1] == f'hydra.run.dir="{place / "killed"}"'
     with held(place / "killed"):  # As by another process: this one asks through a descriptor of its own.
         assert resumed([*same, "resume=auto"])[-1] == f'hydra.run.dir="{place / "older"}"'
+    # On what it trains is no part of the config that it is known by, nor where the record goes.
+    assert resumed([*same, "strategy=mirrored", "strategy.devices=2", "resume=auto"])[-1].endswith('killed"')
     # Another config, whatever its name, is another run: it begins anew.
     assert resumed([*same, "seed=1", "resume=auto"]) == [*same, "seed=1"]
 

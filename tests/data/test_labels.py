@@ -79,6 +79,8 @@ def test_shares_that_do_not_fit_are_told_in_one_line(people, options, message):
 def test_class_that_does_not_exist_is_told(people):
     with pytest.raises(DataError, match=r"image_folder: data\.classes: unknown class 's03': did you mean 's"):
         image_folder(str(people), classes=["s01", "s03"])
+    with pytest.raises(DataError, match=r"data\.classes=\[\] keeps no class: name some, as in \[s01\], or null"):
+        image_folder(str(people), classes=[])
 
 
 def test_files_are_chosen_by_parts_of_their_names(tmp_path):

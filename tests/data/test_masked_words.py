@@ -53,8 +53,8 @@ def test_four_fifths_become_a_mask_a_tenth_another_word_and_a_tenth_stay():
     assert abs(same.sum() - 1_200) < 132
     drawn = hidden[chosen][~masked & ~same]
     assert abs(len(drawn) - 1_200) < 132
-    assert (drawn.min(), drawn.max()) >= (5, 1_000)
-    assert drawn.max() < VOCABULARY
+    assert 5 <= drawn.min() < 10  # Of 1,200 numbers out of a thousand, the lowest five are all missed once in 400.
+    assert 1_000 <= drawn.max() < VOCABULARY
     assert abs(drawn.mean() - 504.5) < 4 * 289 / np.sqrt(len(drawn))  # Evenly from 5 to 1,004: a deviation of 289.
     # No place is preferred: each of 38 is chosen 6 times in 38, 316 of 2,000; 16 is the deviation.
     places = chosen.sum(axis=0)[1:39]
@@ -107,6 +107,31 @@ def test_bundle_hides_words_of_validation_and_test_for_good_and_leaves_train_who
     ((tokens, labels),) = evaluation_stream(first.test, first, batch_size=8)
     np.testing.assert_array_equal(tokens, first.test.tokens)
     np.testing.assert_array_equal(labels, first.test.labels)
+
+
+def test_texts_that_are_held_out_are_those_of_text(tmp_path):
+    # A class of thirty and one of ten, one after the other, and no column `split`: a draw from all alike would take
+    # others than a draw from each class.
+    rows = [f"{'good' if i < 30 else 'bad'}\tfilm{i}" for i in range(40)]
+    (tmp_path / "reviews.tsv").write_text("label\ttext\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    options = {"sequence_length": 12, "tokenizer": "character"}
+
+    def held(source, **fractions):
+        bundle = make_bundle(source, **fractions)
+        whole = [
+            np.where(examples.labels >= 0, examples.labels, examples.tokens)
+            if examples.each_position
+            else examples.tokens
+            for examples in (bundle.validation, bundle.test)
+        ]
+        return [sorted(bundle.tokenizer.decode(row) for row in part) for part in whole]
+
+    for fractions in ({}, {"test_fraction": 0.35, "validation_fraction": 0.2}):
+        validation, test = held(masked_words(str(tmp_path), **options), **fractions)
+        assert [validation, test] == held(text(str(tmp_path), **options), **fractions)
+        assert not set(validation) & set(test)
+        # A fifth of forty, or 35%.
+        assert len(test) == (14 if fractions else 8)
 
 
 @pytest.mark.parametrize("cache_bytes", [2**31, 0], ids=["held", "read"])

@@ -1,5 +1,7 @@
 """The Transformer's block against the paper's formulas in NumPy, and what its masks hide."""
 
+from itertools import product
+
 import keras
 import numpy as np
 import pytest
@@ -107,6 +109,58 @@ def test_block_drops_in_training_only():
     assert np.abs(block(x, training=True) - block(x)).max() > 0.1
 
 
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_block_leaves_out_each_branch_of_an_example_as_a_whole(pre_norm):
+    # At a rate of a half a branch adds nothing or twice itself. Three branches, each with its own draw: eight answers.
+    block = random_block(stochastic_depth_rate=0.5, pre_norm=pre_norm, cross_attention=True)
+    inputs, memory, w = draw((1, 3, 4), 1), draw((1, 5, 4), 2), named(block)
+    branches = {
+        "self_attention": lambda x: attention(x, x, w, "self_attention", np.zeros((1, 3, 3), bool)),
+        "cross_attention": lambda x: attention(x, memory, w, "cross_attention", np.zeros((1, 3, 5), bool)),
+        "feedforward": lambda x: feed_forward(x, w, lambda z: np.maximum(z, 0)),
+    }
+
+    def answer(scales):
+        x = inputs
+        for scale, (name, branch) in zip(scales, branches.items(), strict=True):
+            if pre_norm:
+                x = x + scale * branch(norm(x, w, f"{name}_layer_norm"))
+            else:
+                x = norm(x + scale * branch(x), w, f"{name}_layer_norm")
+        return x
+
+    answers = np.concatenate([answer(scales) for scales in product((0, 2), repeat=3)])
+    given = np.array(block(np.repeat(inputs, 256, 0), memory=np.repeat(memory, 256, 0), training=True))
+    nearest = np.abs(given[:, None] - answers).max((2, 3)).argmin(1)
+    assert_allclose(given, answers[nearest], rtol=1e-4, atol=1e-4)
+    assert min(np.abs(one - other).max() for one in answers for other in answers if one is not other) > 0.01
+    found = np.bincount(nearest, minlength=8)
+    assert found.min() > 8, found  # 256 draws of an eighth: 32 ± 5 deviations of 5.
+    assert found.max() < 60, found
+
+
+def test_block_without_stochastic_depth_is_the_same_block():
+    plain, dropping = (random_block(name="block", stochastic_depth_rate=rate) for rate in (0.0, 0.5))
+    assert [weight.path for weight in plain.weights] == [weight.path for weight in dropping.weights]
+    # Not even a seed: nothing is drawn.
+    assert [variable.path for variable in plain.variables] == [weight.path for weight in plain.weights]
+    x = draw((2, 3, 4))
+    assert np.array_equal(plain(x, training=True), plain(x))
+    assert np.array_equal(dropping(x), plain(x))
+
+
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_block_leaves_out_branches_in_half_precision(half):
+    block = random_block(stochastic_depth_rate=0.5, pre_norm=True, dtype=f"mixed_{half}")
+    x = keras.ops.cast(draw((256, 3, 4)), half)
+    output = block(x, training=True)
+    assert output.dtype == half
+    output, x = (np.array(keras.ops.cast(tensor, "float32")) for tensor in (output, x))
+    assert np.isfinite(output).all()
+    # Both branches fall out in a quarter of the examples, 64 ± 5 deviations of 7: these pass to the bit.
+    assert 29 < (output == x).all((1, 2)).sum() < 99
+
+
 def test_block_starts_as_its_initializers_say():
     block = TransformerBlock(
         num_heads=4,
@@ -147,11 +201,14 @@ def test_block_with_a_memory_counts_its_weights_and_its_arithmetic():
 
 def test_block_with_a_memory_is_rebuilt_from_its_file(tmp_path):
     x, memory = keras.Input((3, 4)), keras.Input((3, 4))
-    model = keras.Model([x, memory], random_block(cross_attention=True)(x, memory=memory))
+    block = random_block(cross_attention=True, stochastic_depth_rate=0.25)
+    model = keras.Model([x, memory], block(x, memory=memory))
     model.save(tmp_path / "block.keras")
     inputs = [draw((2, 3, 4), 1), draw((2, 3, 4), 2)]
     reloaded = keras.models.load_model(tmp_path / "block.keras")
     assert_allclose(reloaded(inputs), model(inputs), rtol=1e-6)
+    assert reloaded.get_layer(block.name).get_config() == block.get_config()
+    assert reloaded.get_layer(block.name).stochastic_depth_rate == 0.25
 
 
 def test_block_says_what_is_wrong():

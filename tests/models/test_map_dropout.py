@@ -1,4 +1,4 @@
-"""Every family of pictures drops maps, blocks and branches by the same options, and is the same without them."""
+"""Every family drops maps, blocks and branches, where it has them, by the same options; it is the same without."""
 
 import inspect
 
@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from kerasnn.layers.drop_block import DropBlock2D
 from kerasnn.layers.map_dropout import map_dropout
+from kerasnn.layers.transformer_block import TransformerBlock
 from kerasnn.models.catalogue import CATALOGUE
 from kerasnn.models.resnet import resnet, resnet_cifar
 
@@ -27,7 +28,8 @@ PLACES = {
     "efficientnet_b0": [f"block{stage}" for stage in range(1, 8)],
     "convnext_tiny": [f"convnext_tiny_stage_{stage}" for stage in range(4)],
 }
-RESIDUAL = ("resnet18", "resnet20", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "vit_tiny")
+WORDS = ("transformer_small", "bert", "gpt")
+RESIDUAL = ("resnet18", "resnet20", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "vit_tiny", *WORDS)
 BARE = ("perceptron", "lenet5_1998")  # No hidden unit to drop, and the paper's own, which had none dropped.
 
 
@@ -116,3 +118,45 @@ def test_mobilenet_leaves_out_only_branches_that_are_added():
     }
     added = (2, 4, 5, 7, 8, 9, 11, 12, 14, 15)
     assert rates == pytest.approx({f"block_{number}_stochastic_depth": number / 100 for number in added})
+
+
+def tiny(name, **options):
+    """A network of words of 5 layers, or 5 of encoder and 5 of decoder, that drops nothing else."""
+    entry = CATALOGUE[name]
+    sizes = entry.options | entry.toy | {"depth": 5, "dropout": 0.0}
+    return entry.builder(input_shape=(2, 6) if name == "transformer_small" else (6,), **sizes, **options)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_networks_of_words_leave_out_the_branches_of_later_layers_more_often(name):
+    with keras.StatelessScope(initialize_variables=False):
+        plain, dropping = tiny(name), tiny(name, stochastic_depth_rate=0.4)
+    rates = [
+        [layer.stochastic_depth_rate for layer in model.layers if isinstance(layer, TransformerBlock)]
+        for model in (plain, dropping)
+    ]
+    # Layer k of 0 … 4 at 0.4 × k / 4; the encoder's and the decoder's each count from their own first.
+    stacks = 2 if name == "transformer_small" else 1
+    assert_allclose(rates, [[0.0] * 5 * stacks, [0.0, 0.1, 0.2, 0.3, 0.4] * stacks])
+    paths = [[(weight.path, weight.shape) for weight in model.weights] for model in (plain, dropping)]
+    assert paths[0] == paths[1]
+    # Nothing is drawn without it: not even a seed is held.
+    assert len(plain.variables) == len(plain.weights)
+
+
+@pytest.mark.parametrize("architecture", ["encoder", "decoder"])
+def test_halves_of_the_transformer_leave_out_branches_too(architecture):
+    with keras.StatelessScope(initialize_variables=False):
+        model = CATALOGUE["transformer_small"].builder(
+            "transformer_small", (6,), 11, 3, architecture, depth=3, stochastic_depth_rate=0.2
+        )
+    rates = {layer.name: layer.stochastic_depth_rate for layer in model.layers if isinstance(layer, TransformerBlock)}
+    assert rates == pytest.approx({f"{architecture}_block{number}": (number - 1) / 10 for number in (1, 2, 3)})
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_network_of_words_that_leaves_out_branches_trains_and_reloads(name, tmp_path):
+    entry = CATALOGUE[name]
+    sizes = entry.options | entry.toy | {"depth": 2, "stochastic_depth_rate": 0.2}
+    shape, answer = {"transformer_small": ((2, 6), (6, 11)), "bert": ((6,), (2,)), "gpt": ((6,), (6, 11))}[name]
+    check_model(entry.builder(input_shape=shape, **sizes), answer, tmp_path / "model.keras")

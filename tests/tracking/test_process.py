@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from kerasnn.tracking.process import BOOT, HOST, PROCESS, process_tags, verdict
+from kerasnn.tracking import process
+from kerasnn.tracking.process import BOOT, HOST, MACHINE, PROCESS, process_tags, verdict
 
 ASK = "from kerasnn.tracking.process import process_tags; print(process_tags(), flush=True); input()"
 
@@ -41,8 +42,13 @@ def test_number_that_was_given_out_again_is_another_process():
     assert verdict(tags | {PROCESS: f"{number} {int(begun) - 1} {namespace}"}) == "dead"
 
 
-def test_process_from_before_a_reboot_is_dead_even_if_the_numbers_agree():
+def test_process_from_before_a_reboot_is_dead_even_if_the_numbers_agree(monkeypatch):
+    monkeypatch.setattr(process, "_machine", lambda: "this one")
     assert verdict(process_tags() | {BOOT: "another"}) == "dead"
+    # Another machine of the same name, and one that does not say which it is.
+    assert verdict(process_tags() | {BOOT: "another", MACHINE: "that one"}) == "elsewhere"
+    monkeypatch.setattr(process, "_machine", lambda: "")
+    assert verdict(process_tags() | {BOOT: "another"}) == "elsewhere"
 
 
 def test_process_of_another_machine_is_not_judged():

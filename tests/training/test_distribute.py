@@ -1,6 +1,7 @@
 """Devices, and the promise that their number changes nothing but the time."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ def build():
 
 @cache
 def train(replicas: int):
-    """Losses, weights, evaluation and predictions after two epochs of three batches of 24, validated on 70 examples."""
+    """Losses, weights, evaluation and predictions after two epochs of three batches of 20, validated on 70 examples."""
     devices = open_devices(Strategy("mirrored", devices=replicas))
     keras.utils.set_random_seed(1)
     with devices.scope():
@@ -35,10 +36,9 @@ def train(replicas: int):
         distribute.synchronise_batch_norm(model, devices)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=False)
-    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(24, drop_remainder=True).repeat()
-    # 70 = 2 * 24 + 22: the last evaluation batch is short; 4 replicas take 6 of it each, and the last one 4.
-    # A replica that takes none fails in oneDNN's convolution, which gives an empty batch the shape of its input.
-    everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(24)
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20, drop_remainder=True).repeat()
+    # 70 = 3 * 20 + 10: the last evaluation batch is short; of 4 replicas two take 5 of it each, and two take none.
+    everything = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(20)
     history = model.fit(
         batches, epochs=2, steps_per_epoch=3, validation_data=everything, shuffle=False, verbose=0
     ).history
@@ -132,11 +132,91 @@ def test_replicas_agree_by_copies_too():
         ("auto", "GPU", 1, True),
         ("auto", "GPU", 2, False),
         (True, "CPU", 1, True),
+        (True, "GPU", 1, True),
+        (False, "GPU", 2, False),
         (False, "GPU", 1, False),
     ],
 )
 def test_use_jit_follows_the_measurements(asked, kind, count, expected):
     assert distribute.use_jit(asked, Devices(kind, count, strategy=None)) is expected
+
+
+@pytest.mark.parametrize("kind", ["CPU", "GPU"])
+def test_xla_is_refused_with_several_replicas(kind):
+    with pytest.raises(
+        ConfigError, match="trainer.jit=true needs one device, and there are 2, with which XLA may hang"
+    ):
+        distribute.use_jit(True, Devices(kind, 2, strategy=None))
+
+
+def test_evaluation_batch_leaves_no_replica_on_a_cpu_without_an_example():
+    two = Devices("CPU", 2, None)
+    # 75 = 3 * 24 + 3: the first replica takes up to 12 of a batch, and all of those 3; 22 leaves 9 of 11 likewise.
+    # 75 = 3 * 20 + 15: ten for the first, five for the second.
+    assert two.evaluation_batch(75, 24) == 20
+    # 144 = 128 + 16, and every batch of 96 or more leaves at most 48, which is one replica's share or less.
+    # 144 = 94 + 50: the first takes 47, and the second 3.
+    assert two.evaluation_batch(144, 128) == 94
+    # 48 = 2 * 24 leaves nothing over, and 47 = 24 + 23 leaves the second 11 of its 12.
+    assert (two.evaluation_batch(48, 24), two.evaluation_batch(47, 24)) == (24, 24)
+    # Of eight with 3 rows each the last gets what is over 7 * 3 = 21: 70 = 2 * 24 + 22 leaves it one.
+    assert Devices("CPU", 8, None).evaluation_batch(70, 24) == 24
+    # Nothing can be shared of a single example, and nothing fails with one device, or without oneDNN.
+    assert two.evaluation_batch(1, 24) == 24
+    assert Devices("CPU", 1, None).evaluation_batch(75, 24) == 24
+    assert Devices("GPU", 2, None).evaluation_batch(75, 24) == 24
+
+
+class Cards:
+    """What TensorFlow has of so many cards; `started` says how many of them it runs with already."""
+
+    def __init__(self, count, started=None):
+        self.all = [f"card {number}" for number in range(count)]
+        self.visible, self.growing, self.started = self.all[:started], [], started
+
+    def list_physical_devices(self, kind):
+        return self.all if kind == "GPU" else ["cpu"]
+
+    def get_visible_devices(self, kind):
+        return self.visible
+
+    def set_visible_devices(self, cards, kind):
+        if self.started is not None and cards != self.visible:
+            raise RuntimeError("Visible devices cannot be modified after being initialized")
+        self.visible = cards
+
+    @property
+    def experimental(self):
+        return SimpleNamespace(set_memory_growth=lambda card, on: self.growing.append(card))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "count"), [(Strategy("single"), 1), (Strategy("mirrored", devices=2), 2), (Strategy(), 8)]
+)
+def test_cards_that_a_run_does_not_use_are_left_to_others(strategy, count, monkeypatch):
+    cards = Cards(8)
+    monkeypatch.setattr(distribute.tf, "config", cards)
+    assert distribute._claim(strategy) == ("GPU", count)
+    assert cards.visible == cards.growing == cards.all[:count]
+
+
+def test_a_run_may_use_fewer_cards_than_the_one_before_it_but_not_more(monkeypatch):
+    monkeypatch.setattr(distribute.tf, "config", Cards(8, started=2))
+    assert distribute._claim(Strategy("mirrored", devices=1)) == ("GPU", 1)
+    with pytest.raises(DeviceError, match="strategy.devices=4, but this process already runs TensorFlow with 2 GPU"):
+        distribute._claim(Strategy("mirrored", devices=4))
+
+
+def test_failing_tpu_is_one_short_line(monkeypatch):
+    def fail(address):
+        raise tf.errors.InternalError(None, None, "\n\tno such slice\n" + "at line 1\n" * 100)
+
+    monkeypatch.setattr(distribute, "_check_reachable", lambda *_: None)
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", fail)
+    with pytest.raises(DeviceError, match=r"grpc://a:1 has no TPU that answers: no such slice at line 1") as raised:
+        open_devices(Strategy("tpu", tpu="grpc://a:1"))
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
 
 
 def test_each_worker_takes_its_own_rows_of_every_batch():

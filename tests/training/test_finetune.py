@@ -152,6 +152,40 @@ def test_frozen_weights_and_statistics_do_not_change_by_a_bit(bn):
     assert changed(before, model) == kernels | {"frozen": set(), "adapt": moving, "train": top}[bn]
 
 
+class Block(keras.layers.Layer):
+    """A composite layer, as a plug-in may have: a dense one and its normalization."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(4, use_bias=False, name="dense")
+        self.norm = keras.layers.BatchNormalization(name="norm")
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+        self.norm.build((*input_shape[:-1], 4))
+
+    def call(self, inputs, training=None):
+        return self.norm(self.dense(inputs), training=training)
+
+
+@pytest.mark.parametrize("bn", ["frozen", "adapt", "train"])
+def test_norms_inside_other_layers_are_treated_as_those_outside(bn):
+    picture = keras.Input((5,))
+    x = Block(name="block2")(Block(name="block1")(picture))
+    model = keras.Model(picture, keras.layers.Dense(3, name="predictions")(x))
+    settings = Finetune(head_epochs=0, unfreeze="block2", bn=bn)
+    (phase,) = plan(settings, model, (), epochs=1)
+    prepare(model, phase, settings, ())
+    before = values(model)
+    train(model)
+    moving, scales = (
+        {f"{block}/norm/{kind}" for block in ("block1", "block2") for kind in NORM_KINDS[kinds]} for kinds in NORM_KINDS
+    )
+    learned = {"block2/dense/kernel", "predictions/kernel", "predictions/bias"}
+    upper = {path for path in moving | scales if path.startswith("block2")}
+    assert changed(before, model) == learned | {"frozen": set(), "adapt": moving, "train": upper}[bn]
+
+
 def test_layer_with_an_update_of_low_rank_keeps_its_kernel():
     model = mlp((4, 4, 1), 3, hidden_widths=(8, 6))
     settings = Finetune(head_epochs=0, lora_rank=2)

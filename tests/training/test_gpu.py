@@ -53,6 +53,20 @@ def test_all_reasons_are_told_the_first_to_mend_first():
     assert "compute capability 3.7" in card
 
 
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(WELL, cuda=None), "this TensorFlow is built without CUDA"),
+        (replace(WELL, cuda=None, visible="-1"), None),  # Somebody decided so.
+        (Facts(smi="absent", cuda="12.5.1"), None),  # There is none.
+    ],
+)
+def test_gpu_that_is_there_and_not_seen_is_told(monkeypatch, facts, reason):
+    monkeypatch.setattr(gpu, "look", lambda build: facts)
+    said = gpu.unseen_gpu({})
+    assert said is None if reason is None else reason in said
+
+
 def test_hiding_is_no_fault_where_there_is_nothing_to_hide():
     assert not gpu.is_hidden(Facts(smi="absent", visible="-1", cuda="12.5.1"))
     assert gpu.is_hidden(replace(WELL, visible="-1"))

@@ -118,11 +118,12 @@ def test_an_encoder_learns_to_fill_gaps_and_shows_some(filled):
     assert all(re.search(r"\[\S+\]", line) and "→" not in line for line in inputs)
 
 
-def test_words_that_were_filled_in_help_to_classify(tmp_path, filled, reviews):
+@pytest.mark.parametrize("further", [[], ["finetune.lora_rank=2"]], ids=["whole", "lora"])
+def test_words_that_were_filled_in_help_to_classify(tmp_path, filled, reviews, further):
     folder, _ = filled
     text = ["data=text", f"data.dir={reviews}", "data.sequence_length=12", "model=bert", "model.head=classes", *TINY]
     start = ["trainer=finetune", f"from={folder / 'run'}", "trainer.epochs=2", "finetune.head_epochs=1", *SHORT]
-    result, _ = result_of(tmp_path / "run", *text, *start)
+    result, _ = result_of(tmp_path / "run", *text, *start, *further)
     # The words are those of the run that it starts from, whatever these texts would have taught.
     ours, theirs = (
         json.loads((place / "result.json").read_text())["facts"] for place in (tmp_path / "run", folder / "run")

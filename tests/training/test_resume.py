@@ -4,6 +4,9 @@ import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ from kerasnn.errors import DataError
 from kerasnn.tracking.folders import run_folders
 from kerasnn.tracking.mlflow import connect, read_runs
 from kerasnn.tracking.tracker import MemoryTracker
+from kerasnn.training import checkpoints, plateau
 from kerasnn.training.callbacks import ProgressLog
 from kerasnn.training.resume import read_state
 from kerasnn.training.run import run
@@ -92,6 +96,19 @@ def test_resumed_training_is_the_undisturbed_one_bit_for_bit(tmp_path, monkeypat
         assert len(rows[0]) == len(rows[1]) == 5  # A header, and a row per epoch.
 
 
+def test_state_and_weights_that_the_clock_has_written_are_of_one_age(tmp_path, monkeypatch):
+    # Every look at the clock takes six seconds: the first epoch ends after six, and stays in memory; the second after
+    # twelve, and is written. What is written is of the second alone.
+    whole, _ = train(tmp_path / "whole", *MLP)
+    seconds = count(step=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+        interrupted(tmp_path / "parts", patch, *MLP, epoch=2)
+    assert read_state(tmp_path / "parts" / "checkpoints" / "last.keras").done == 2
+    rest, _ = train(tmp_path / "parts", *MLP, f"resume={tmp_path / 'parts'}")
+    assert compared(rest.history) == compared(whole.history)
+
+
 def test_patience_goes_on_where_it_was(tmp_path, monkeypatch):
     # No epoch is better than the first by 1: with a patience of 3 the fourth of ten ends the training.
     options = ["patience=3", "min_delta=1.0"]
@@ -128,6 +145,21 @@ def test_fine_tuning_goes_on_in_the_right_phase(tmp_path, monkeypatch):
         assert same(values_of(parts), values_of(tmp_path / "whole"))
 
 
+def test_weights_that_a_callback_keeps_are_kept_for_it(tmp_path, monkeypatch):
+    # A callback without `get_state`, as a plug-in's may be: the best weights are a list of arrays among its attributes.
+    # Nothing is better than the first epoch by 1: with a patience of 2 the third ends the training, with the first's
+    # weights.
+    stopping = partial(keras.callbacks.EarlyStopping, "val_loss", 1.0, 2, restore_best_weights=True)
+    monkeypatch.setattr(plateau, "early_stopping", lambda **_: stopping())
+    words = [*MLP, "callbacks=early_stopping"]
+    whole, _ = train(tmp_path / "whole", *words)
+    assert len(whole.history["train/loss"]) == 3
+    interrupted(tmp_path / "parts", monkeypatch, *words, epoch=1)
+    rest, _ = train(tmp_path / "parts", *words, f"resume={tmp_path / 'parts'}")
+    assert compared(rest.history) == compared(whole.history)
+    assert same(values_of(tmp_path / "parts"), values_of(tmp_path / "whole"))
+
+
 def test_updates_of_low_rank_are_kept_apart_from_their_kernels(tmp_path, monkeypatch):
     source = tmp_path / "source"
     train(source, *MLP, "trainer.epochs=1")
@@ -139,7 +171,7 @@ def test_updates_of_low_rank_are_kept_apart_from_their_kernels(tmp_path, monkeyp
     assert compared(rest.history) == compared(whole.history)
     state = read_state(tmp_path / "parts" / "checkpoints" / "last.keras")
     # Kernel, bias and the two factors of the one hidden layer.
-    assert len([name for name in state.arrays if name.startswith("lora/")]) == 4
+    assert len([name for name in state.arrays if name.startswith("lora")]) == 4
 
 
 def test_pretraining_is_not_done_twice(tmp_path, monkeypatch):
@@ -167,6 +199,14 @@ def test_last_checkpoint_stays_a_model_and_a_damaged_one_says_so(tmp_path):
     assert keras.saving.load_model(last).name == "mlp"
     with zipfile.ZipFile(last) as archive:
         assert archive.testzip() is None
+    best = tmp_path / "checkpoints" / "best.keras"
+    kept = best.read_bytes()
+    keras.saving.load_model(best).save(best)  # Whole, and without a word on what it reached.
+    for _ in range(2):
+        with pytest.raises(DataError, match="best.keras does not say what it reached: start anew, or with from="):
+            train(tmp_path, *MLP, "trainer.epochs=2", f"resume={tmp_path}")
+        best.write_bytes(kept[:1000])
+    best.write_bytes(kept)
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(DataError, match="does not hold a training to resume: start anew, or with from="):
         train(tmp_path, *MLP, f"resume={tmp_path}")

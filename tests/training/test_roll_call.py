@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from kerasnn.errors import ConfigError, DeviceError
+from kerasnn.training import meeting
 from kerasnn.training.cluster import Cluster
 from kerasnn.training.roll_call import RollCall
 
@@ -25,10 +26,16 @@ def calls(count, seconds=5.0, facts=({"config": "a"},) * 3):
     return [RollCall(Cluster(addresses, index), seconds, facts[index]) for index in range(count)]
 
 
-def gather(some):
-    """What each one's `gather` raised, or None."""
+def gather(some, delays=(0, 0, 0)):
+    """What each one's `gather` raised, or None; each begins after so many seconds."""
+
+    def begin(each, delay):
+        time.sleep(delay)
+        each.gather()
+
     with ThreadPoolExecutor(len(some)) as pool:
-        return [future.exception() for future in [pool.submit(each.gather) for each in some]]
+        futures = [pool.submit(begin, each, delay) for each, delay in zip(some, delays, strict=False)]
+        return [future.exception() for future in futures]
 
 
 @contextmanager
@@ -107,6 +114,67 @@ def test_other_config_is_refused_with_both_named():
     errors = gather(some)
     assert {type(error) for error in errors} == {ConfigError}
     assert f"{some[0].cluster.name(1)} has config b, but {some[0].cluster.name(0)} has config a" in str(errors[0])
+
+
+def test_slow_name_servers_and_a_late_worker_keep_nobody_from_meeting(monkeypatch):
+    # To find worker 0 takes 1.5 s, as from a slow name server or a host that boots; it starts after 1 s. Worker 1 comes
+    # to its own callers 1.5 s late: longer than anyone waits for a connection, and it stands all the same.
+    some = calls(3, seconds=10.0)
+    slow, connect, hear = some[0].cluster.workers[0].split(":")[1], socket.create_connection, meeting.Meeting._hear
+
+    def slowly(address, timeout):
+        if str(address[1]) == slow:
+            time.sleep(1.5)
+        return connect(address, timeout)
+
+    def late(self, line, selector):
+        if self.cluster.index == 1 and line.index is None:
+            time.sleep(1.5)
+        hear(self, line, selector)
+
+    monkeypatch.setattr(meeting.socket, "create_connection", slowly)
+    monkeypatch.setattr(meeting.Meeting, "_hear", late)
+    assert gather(some, delays=(1, 0, 0)) == [None] * 3
+    for each in some:
+        each.leave()
+
+
+def test_refused_worker_is_named_at_once_by_those_who_had_no_part_in_it():
+    # Workers 0 and 2 have met when 1 comes with another config: 2 would wait for it and then for 20 s.
+    some = calls(3, seconds=20.0, facts=({"config": "a"}, {"config": "b"}, {"config": "a"}))
+    begun = time.monotonic()
+    errors = gather(some, delays=(0, 1, 0))
+    assert time.monotonic() - begun < 10
+    for error in errors:  # By whichever of the two it was noticed.
+        assert f"{some[0].cluster.name(1)} has config b" in str(error)
+        assert "has config a" in str(error)
+
+
+def test_interrupted_worker_ends_the_wait_of_the_others():
+    first, _, third = calls(3, seconds=20.0)
+    interrupted = meeting.Meeting(third.cluster, 20.0, third.facts)
+
+    def hear(line, selector):
+        meeting.Meeting._hear(interrupted, line, selector)
+        if interrupted._lines:  # Worker 0 has been met; worker 1 is still awaited.
+            raise KeyboardInterrupt
+
+    interrupted._hear = hear
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(first.gather), pool.submit(interrupted.hold)]
+        assert isinstance(futures[1].exception(15), KeyboardInterrupt)
+        assert str(futures[0].exception(5)) == f"{first.cluster.name(2)} was ended before the start"
+
+
+def test_list_in_another_order_is_said_at_once():
+    # Worker 2 finds worker 0 where it looks for worker 1.
+    first, _, third = calls(3, seconds=20.0)
+    here, there, own = third.cluster.workers
+    third.cluster = Cluster((there, here, own), 2)
+    line = f"worker 1 ({here}) says that it is worker 0: give all workers the same list"
+    errors = gather([first, third])
+    assert isinstance(errors[1], ConfigError)
+    assert all(str(error).startswith(line) for error in errors)
 
 
 def test_taken_port_is_one_line():

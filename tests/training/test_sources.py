@@ -14,12 +14,15 @@ from numpy.testing import assert_allclose
 from kerasnn.data.bundle import make_bundle
 from kerasnn.data.stream import batch_at
 from kerasnn.data.synthetic import synthetic
+from kerasnn.data.text import text
 from kerasnn.errors import DataError, ModelError
 from kerasnn.models.bert import bert
 from kerasnn.models.mlp import mlp
 from kerasnn.models.mobilenet import mobilenet_v2
 from kerasnn.models.resnet import resnet_cifar
-from kerasnn.training.sources import Contract, applied, by_name, check_batch, fingerprint, open_start
+from kerasnn.training.contract import Contract
+from kerasnn.training.record import contract
+from kerasnn.training.sources import by_name, open_start
 
 NAMES = ("cat", "dog", "owl")
 
@@ -128,28 +131,16 @@ def test_a_run_gives_its_weights_its_contract_and_its_classes(tmp_path, named):
     assert start.load(network(), ("x", "y", "z")).skipped == {"predictions": "other classes"}
 
 
-def test_contract_refuses_what_no_preparation_can_mend(caplog):
-    grey = make_bundle(synthetic(channels=1))
-    with pytest.raises(ModelError, match="run a sees colours, three channels, but data=synthetic has 1: choose other"):
-        applied(Contract(mean=(0.5,) * 3, deviation=(0.5,) * 3), "run a", grey)
-    assert applied(Contract(), "file b", grey) is grey
-    assert "file b does not say how its pictures were made" in caplog.text
-
-
-def test_contract_knows_a_tokenizer_by_its_fingerprint():
-    assert Contract.of({"tokenizer": '{"words": 1}'}) == Contract.of({"tokenizer": fingerprint('{"words": 1}')})
-    assert Contract.of({"tokenizer": '{"words": 1}'}) != Contract.of({"tokenizer": '{"words": 2}'})
-
-
-def test_first_batch_is_checked_against_the_contract():
-    bundle = applied(Contract(mean=(0.5,), deviation=(0.25,)), "run a", make_bundle(synthetic(channels=1)))
-    images = np.array(batch_at(bundle, seed=0, batch_size=8, epoch=0, step=0)[0])
-    check_batch(bundle, images)
-    # Pixels from 0 to 1 become -2 to 2; those of somebody who never divided by 255 do not.
-    with pytest.raises(DataError, match=r"gives inputs from .* but the weights expect -2 to 2"):
-        check_batch(bundle, images * 255)
-    with pytest.raises(DataError, match="synthetic gives inputs from nan"):
-        check_batch(bundle, images * np.nan)
+@pytest.mark.parametrize(("examples", "warned"), [(200, False), (300, True)])
+def test_run_that_was_tested_on_other_examples_of_the_same_data_is_a_warning(tmp_path, caplog, examples, warned):
+    theirs = make_bundle(synthetic(examples=200))  # Of which the last fifth are the test split.
+    folder = run_folder(tmp_path / "run", network(), **contract(theirs))
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"hashes": theirs.hashes}))
+    start = open_start(str(folder), "resnet20")
+    bundle = start.apply(make_bundle(synthetic(examples=examples)))
+    start.check(bundle, np.array(batch_at(bundle, seed=0, batch_size=8, epoch=0, step=0)[0]), {})
+    assert (f"{start.label} was trained on this data too (synthetic)" in caplog.text) == warned
 
 
 def test_weights_file_fills_all_but_another_head(tmp_path):
@@ -200,6 +191,7 @@ def test_official_weights_come_through_the_same_door(shared_data, monkeypatch):
     file = "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
     start = open_start(file, "mobilenet_v2")
     assert start.apply(make_bundle(synthetic(channels=3))).mean == (0.5, 0.5, 0.5)
+    assert start.contract == Contract((0.5,) * 3, (0.5,) * 3, (224, 224, 3))
     report = start.load(mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35), NAMES)
     assert report.missing == ("predictions",)
 
@@ -219,3 +211,18 @@ def test_preset_of_keras_hub_fills_its_family(tmp_path):
     assert np.array_equal(ours.get_layer("token_embedding").get_weights()[0], table)
     with pytest.raises(DataError, match="from=hub:nowhere: the preset cannot be had"):
         open_start("hub:nowhere", "bert").load(ours, NAMES)
+
+
+def test_preset_is_refused_for_data_whose_words_are_others(tmp_path):
+    rows = "".join(f"{'good' if i % 2 else 'bad'}\tfilm number {i}\n" for i in range(40))
+    (tmp_path / "reviews.tsv").write_text("label\ttext\n" + rows, encoding="utf-8")
+    bundle = make_bundle(text(str(tmp_path), sequence_length=8))
+    # As many words or not: they are others, and the refusal comes before the preset is looked for.
+    message = (
+        r"^from=hub:nowhere: a preset's own words, its tokenizer, are not taken over, and data=text's \d+ are others"
+    )
+    with pytest.raises(ModelError, match=message) as caught:
+        open_start("hub:nowhere", "bert").apply(bundle)
+    assert "\n" not in str(caught.value)
+    pictures = make_bundle(synthetic(channels=3))
+    assert open_start("hub:nowhere", "bert").apply(pictures) is pictures

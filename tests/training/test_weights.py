@@ -3,6 +3,7 @@
 import http.client
 import re
 import urllib.error
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -64,8 +65,14 @@ def test_transfer_moves_a_bias_into_the_moving_mean():
 
 
 def test_transfer_never_drops_a_bias_that_nothing_takes_up():
-    report = transfer(randomised(small(bias=True, norm=False)), small(norm=False), TORCH)
-    assert report.loaded == ("predictions",)
+    def build(bias):
+        picture = keras.Input((6, 6, 3))
+        x = layers.Conv2D(4, 3, name="first")(picture)
+        x = layers.Conv2D(4, 3, use_bias=bias, name="conv")(x)
+        return keras.Model(picture, layers.Dense(3, name="predictions")(layers.GlobalAveragePooling2D()(x)))
+
+    report = transfer(randomised(build(True)), build(False), TORCH)
+    assert report.loaded == ("first", "predictions")
     assert report.skipped == {"conv": "2 weights are not 1"}
 
 
@@ -99,9 +106,33 @@ def test_transfer_tells_what_is_loaded_skipped_and_missing():
     assert str(report) == "2 layers loaded, predictions ((4, 3) is not (4, 5)), further new"
 
 
-def test_transfer_of_nothing_is_an_error():
-    with pytest.raises(ModelError, match="no layer of small has the name and shape of one in lenet5: nothing was"):
-        transfer(small(), lenet5((32, 32, 3), 7), TORCH)
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: lenet5((32, 32, 3), 7),
+            r"weights of another network \(small\): 0 of 4 layers of lenet5 below its head",
+        ),
+        # One kernel fits, and the head; two kernels have no counterpart.
+        (lambda: deeper(), r"1 of 3 layers of deeper below its head fit, and nothing was loaded; build the network as"),
+    ],
+)
+def test_transfer_of_less_than_half_is_an_error_and_changes_nothing(build, message):
+    ours = build()
+    before = ours.get_weights()
+    with pytest.raises(ModelError, match=message) as caught:
+        transfer(randomised(small(norm=False)), ours, TORCH)
+    assert str(caught.value).startswith("the published Example holds")
+    assert "\n" not in str(caught.value)
+    assert all(map(np.array_equal, before, ours.get_weights()))
+
+
+def deeper():
+    """One convolution of `small`'s name and shape, and two more."""
+    x = picture = keras.Input((9, 9, 3))
+    for name, filters in (("conv", 4), ("other", 5), ("further", 4)):
+        x = layers.Conv2D(filters, 3, use_bias=False, name=name)(x)
+    return keras.Model(picture, layers.Dense(3, name="predictions")(layers.GlobalAveragePooling2D()(x)), name="deeper")
 
 
 def test_imagenet_weights_equal_the_real_network_of_keras(shared_data):
@@ -294,11 +325,16 @@ def test_imagenet_weights_of_another_network_change_nothing(tmp_path):
     assert all(map(np.array_equal, before, ours.get_weights()))
 
 
-def test_as_trained_standardises_by_the_contract():
+def test_as_trained_standardises_by_the_contract_and_tells_of_another_size(caplog):
     bundle = make_bundle(synthetic(channels=3))
     trained = as_trained(bundle, "imagenet", "resnet50")
     assert (trained.mean, trained.deviation) == contract("resnet50")
     assert trained.train is bundle.train
+    told = "the published resnet50 was trained on pictures of 224×224, and here they are 32×32: data.image_size=224"
+    assert told in caplog.text
+    caplog.clear()
+    as_trained(replace(bundle, input_shape=(224, 224, 3)), "imagenet", "resnet50")
+    assert not caplog.records
 
 
 def test_as_trained_refuses_pictures_without_colour():
