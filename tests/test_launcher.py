@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from hydra_plugins.kerasnn_launcher.leases import lease
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
 from kerasnn.config.compose import check
 from kerasnn.errors import ConfigError, DeviceError
+from kerasnn.tracking import spool
 from kerasnn.tracking.folders import held, run_folders
 from kerasnn.tracking.mlflow import read_runs
+from kerasnn.tracking.tracker import MemoryTracker
 
 TWO = Devices(("a", "b"))
 
@@ -190,6 +193,20 @@ def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refus
     assert closed == []
     launcher._ended(job, True)
     assert closed == ["it ended by exit code 2"]
+
+
+def test_run_that_never_came_to_its_training_is_recorded_as_failed(tmp_path, monkeypatch):
+    tracker = MemoryTracker()
+    monkeypatch.setattr(spool, "open_tracker", lambda *_: tracker)
+    launcher = KerasnnLauncher([], 1, "continue", 1, True)
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    launcher._words[0], launcher._closing = ["model=mlp", "seed=3", "hydra/launcher=kerasnn"], ThreadPoolExecutor(1)
+    launcher._ended(Job(0, "seed=3", tmp_path / "0", [], code=-signal.SIGKILL), True)
+    launcher._closing.shutdown()
+    assert tracker.started == {"name": "seed=3", "experiment": "kerasnn", "parent": str(tmp_path)}
+    assert (tracker.params["model"], tracker.params["seed"], tracker.status) == ("mlp", 3, "FAILED")
+    assert tracker.tagged["error"] == "it ended by signal SIGKILL"
+    assert [path.name for path, _ in tracker.artifacts] == ["killed.txt"]
 
 
 def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):

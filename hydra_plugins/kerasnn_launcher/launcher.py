@@ -71,7 +71,7 @@ class KerasnnLauncher(Launcher):
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self._again: dict[int, list[str]] = {}
-        self._configs: dict[int, RunConfig] = {}
+        self._words: dict[int, list[str]] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook. The task is not called: each process has its own.
@@ -130,7 +130,7 @@ class KerasnnLauncher(Launcher):
             if self.devices.are_gpus and config.strategy.kind == "auto":
                 words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)
-            self._configs[number] = config
+            self._words[number] = words
             found = self._before(config, known)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.
@@ -188,14 +188,16 @@ class KerasnnLauncher(Launcher):
             )
 
     def _close(self, job: Job, reason: str) -> None:
+        from kerasnn.config.compose import compose
         from kerasnn.config.launch import params
         from kerasnn.tracking.environment import environment_tags
         from kerasnn.tracking.folders import close
         from kerasnn.tracking.spool import open_tracker
 
-        config, sweep = self._configs[job.number], str(Path(self.config.hydra.sweep.dir).absolute())
+        words, sweep = self._words[job.number], str(Path(self.config.hydra.sweep.dir).absolute())
+        config = compose(words)
         record, tags = config.tracking, {**environment_tags(), "hash.config": config.digest}
-        recorded = params(config)
+        recorded = params(config, [word for word in words if word.startswith("hydra.searchpath=")])
 
         def begin() -> "Tracker":
             tracker = open_tracker(record.backend, record.uri, job.folder)

@@ -27,7 +27,7 @@ class Trainer:
         base_batch_size: the batch that the learning rate was found for.
         loss: `cross_entropy`, or Rosenblatt's `perceptron` rule as a loss.
         label_smoothing: share of each label spread over all classes, Szegedy 2016; for `cross_entropy`.
-        jit: compile the step with XLA. `auto`: on with one GPU, off on a CPU and with several devices.
+        jit: compile the step with XLA. `auto`: on with one GPU, off on a CPU; not with several devices.
         precision: the arithmetic of the layers; weights stay float32.
         deterministic: the same bits on every run of the same machine, for some speed; once on, a process stays so.
     """

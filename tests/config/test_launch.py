@@ -63,6 +63,21 @@ def test_folder_in_which_another_process_trains_is_left_as_it_is(tmp_path, monke
     assert {path.name for path in folder.iterdir()} <= {".hydra", "kerasnn.log", "main.log", "cli.log"}
 
 
+def test_cells_that_never_began_are_counted(tmp_path, monkeypatch, capsys):
+    # Of three cells one finished, one failed, and with that the launcher stopped.
+    class Stopped:
+        def children(self):
+            return ["finished", "failed"]
+
+        def finish(self, status):
+            return 1
+
+    monkeypatch.setattr("kerasnn.tracking.sweep.open_sweep", lambda *_: Stopped())
+    monkeypatch.setattr(launch, "_hydra", lambda *_: None)
+    assert launch._sweep([], [], tmp_path, None, 3) == 1
+    assert capsys.readouterr().out.startswith("1 of 3 runs finished")
+
+
 def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kerasnn.config.recipe.find_spec", lambda name: None)
