@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from kerasnn.models.catalogue import CATALOGUE
 from kerasnn.training.weights import REFERENCES, contract, transfer, weighted
@@ -76,6 +77,8 @@ def test_reference_of_the_family_gives_the_same_answers(variant):
     # The two pictures get different answers, so the pictures, and not the biases alone, are what agrees.
     assert np.ptp(expected, axis=0).max() > 0.01 * scale
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4 * scale)
+    # And what the published network answers when it is asked, the shares of the classes.
+    np.testing.assert_allclose(ops.softmax(received), ops.softmax(expected), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", BY_SHAPE)
