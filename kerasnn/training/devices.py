@@ -84,7 +84,7 @@ class Devices:
     def evaluation_batch(self, examples: int, batch_size: int) -> int:
         """The largest batch, up to `batch_size`, whose short last one leaves no replica on a CPU without an example.
 
-        With TensorFlow 2.21 on oneDNN a convolution of no pictures has the shape of its input, and what follows fails.
+        With TensorFlow 2.21 on oneDNN a convolution of no pictures may have the shape of its input; what follows fails.
         The size of a batch changes nothing of an evaluation but its time.
 
         Example:
