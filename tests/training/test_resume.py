@@ -1,5 +1,6 @@
 """A training that is cut off and goes on is the training that was never cut off."""
 
+import gc
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def interrupted(folder, monkeypatch, *overrides, epoch, at="on_train_batch_end")
         with pytest.raises(KeyboardInterrupt):
             run(compose(overrides), tracker, folder)
     assert tracker.status == "KILLED"
+    gc.collect()  # The stream that was left in its middle holds threads which later tests would wait for.
     return tracker
 
 
