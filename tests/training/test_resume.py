@@ -50,7 +50,7 @@ def interrupted(folder, monkeypatch, *overrides, epoch, at="on_train_batch_end")
         with pytest.raises(KeyboardInterrupt):
             run(compose(overrides), tracker, folder)
     assert tracker.status == "KILLED"
-    gc.collect()  # The stream that was left in its middle holds threads which later tests would wait for.
+    gc.collect()  # The stream that was left in its middle may hold threads that later tests wait for.
     return tracker
 
 
