@@ -21,7 +21,7 @@ import kerasnn
 from kerasnn.errors import ConfigError, refuse_in_one_line, unknown
 from kerasnn.tracking import abandoned
 from kerasnn.tracking.abandoned import Left
-from kerasnn.tracking.folders import RESULT, RunFolder
+from kerasnn.tracking.folders import RESULT, RunFolder, events
 from kerasnn.tracking.store import RUNS, database_file, reachable, resolve_uri
 from kerasnn.training import gpu
 from kerasnn.training.result import from_events
@@ -198,7 +198,7 @@ def leave_result(folder: RunFolder) -> None:
     """The result that the dead process could not write any more: what it said before, and what its journal tells."""
     path = folder.path / RESULT
     known = json.loads(path.read_text(encoding="utf-8"))
-    result = from_events(abandoned.events(folder.path), abandoned.LOST, folder.run_id)
+    result = from_events(events(folder.path), abandoned.LOST, folder.run_id)
     told = {name: value for name, value in asdict(result).items() if value}
     replace(result, **{**known, **told}).save(path)
 

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kerasnn.config import schema
 from kerasnn.config.folders import conf_dir, doubled, further_dirs, groups
 from kerasnn.config.inherit import inherited
+from kerasnn.config.leaves import leaves
 from kerasnn.config.plugins import left_out, plugins
 from kerasnn.config.strict import RunConfig, check_hydra, strict
 from kerasnn.errors import ConfigError, unknown
@@ -191,16 +192,8 @@ def changed_values(config: RunConfig, searched: Sequence[str] = ()) -> dict[str,
     several = (*schema.NAMED, "regularisation")
     plain = [f"{group}=[{c}]" if group in several else f"{group}={c}" for group, c in chosen.items()]
     # Composed, not checked: a choice alone may lack what only the user can say, such as data.dir.
-    before = dict(_leaves(OmegaConf.to_container(compose_plain([*plain, *searched]))))
-    return {key: value for key, value in _leaves(config.values) if before.get(key, ...) != value}
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+    before = dict(leaves(OmegaConf.to_container(compose_plain([*plain, *searched]))))
+    return {key: value for key, value in leaves(config.values) if before.get(key, ...) != value}
 
 
 def readable(error: Exception) -> ConfigError:

@@ -1,9 +1,9 @@
 """`from=RUN` without a `model=` beside it means that run's network too: its values, as overrides before all others."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from kerasnn.config.leaves import leaves
 from kerasnn.errors import ConfigError
 from kerasnn.tracking import runs
 
@@ -39,14 +39,6 @@ def inherited(overrides: Sequence[str]) -> list[str]:
     if start.choice is None:
         return []
     own = {key: value for key, value in start.network.items() if key not in OWN}
-    values = [f"++{key}={json.dumps(value, ensure_ascii=False)}" for key, value in _leaves(own, "model.")]
+    values = [f"++{key}={json.dumps(value, ensure_ascii=False)}" for key, value in leaves(own, "model.")]
     further = ["++model.pretrain=null"] if start.network.get("pretrain") else []
     return [f"model={start.choice}", *further, *values]
-
-
-def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

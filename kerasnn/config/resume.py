@@ -7,13 +7,14 @@ the folder that this module leaves behind `resume=` is what `kerasnn.training.re
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kerasnn.config.compose import check
+from kerasnn.config.leaves import leaves
 from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError, DataError, suggestion
@@ -131,7 +132,7 @@ def _determining(run: RunFolder) -> dict[str, Any]:
 
 
 def _compare(named: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+    old, new = dict(leaves(before)), dict(leaves(now))
     keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
     if "trainer.epochs" in keys and new["trainer.epochs"] > old["trainer.epochs"]:
         keys.remove("trainer.epochs")
@@ -141,11 +142,3 @@ def _compare(named: str, before: dict[str, Any], now: dict[str, Any]) -> None:
             f"resume={named} goes on with what the run began with, but these differ: {told}; leave them out, or start "
             f"another run from its weights with from={named}"
         )
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

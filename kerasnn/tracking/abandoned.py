@@ -5,12 +5,11 @@ are done for whoever asks, and also for runs whose folder is gone. A run of anot
 """
 
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kerasnn.tracking.folders import WORK, RunFolder, run_folders
+from kerasnn.tracking.folders import WORK, RunFolder, events, run_folders
 from kerasnn.tracking.journal import JOURNAL, STATE, StateFile, read_events, read_state
 from kerasnn.tracking.process import HOST, verdict
 
@@ -115,12 +114,6 @@ def _is_ours(folder: Path) -> bool:
     """Where nothing is recorded, the lock that its process left behind has to do."""
     starts = [event for event in events(folder) if event["event"] == "start"]
     return not starts or verdict(starts[-1]["tags"]) in ("dead", "unknown")
-
-
-def events(folder: Path) -> Iterator[Mapping]:
-    """What a run told about itself, in order."""
-    if (folder / JOURNAL).exists():
-        yield from (event for event, _ in read_events(folder / JOURNAL))
 
 
 def _close(uri: str, run: dict, touch: bool) -> Left | None:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +152,7 @@ def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[
     fresh.write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
     fresh.replace(path / RESULT)
     (path / KILLED).write_text(reason, encoding="utf-8")
-    opening = next((event for event, _ in _events(path) if event.get("event") == "start"), None)
+    opening = next((event for event in events(path) if event.get("event") == "start"), None)
     if opening:
         from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
 
@@ -166,5 +166,7 @@ def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[
     tracker.finish(status)
 
 
-def _events(path: Path) -> list:
-    return list(read_events(path / JOURNAL)) if (path / JOURNAL).exists() else []
+def events(folder: Path) -> Iterator[Mapping]:
+    """What a run told about itself, in order."""
+    if (folder / JOURNAL).exists():
+        yield from (event for event, _ in read_events(folder / JOURNAL))
