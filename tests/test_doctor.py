@@ -145,7 +145,7 @@ def leave(name: str, tags: dict | None = None) -> Path:
     for step, loss in ((1, 0.5), (2, 0.25), (2, 0.125)):
         journal.append(numbers | {"values": {"train/loss": loss}, "step": step})
     journal.close()
-    said = {"name": "vgg16", "choices": {"model": "vgg16"}, "seed": 3, "status": "RUNNING"}
+    said = {"name": "vgg16", "choices": {"model": "vgg16"}, "seed": 3, "status": "RUNNING", "run_id": None}
     (folder / "result.json").write_text(json.dumps({**said, "digest": "d", "facts": {"a": 1}}))
     (folder / "config.yaml").write_text("seed: 3")
     (folder / WORK).touch()

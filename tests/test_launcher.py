@@ -195,17 +195,18 @@ def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refus
     assert closed == ["it ended by exit code 2"]
 
 
-def test_run_that_never_came_to_its_training_is_recorded_as_failed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, "FAILED"), (signal.SIGTERM, "KILLED")])
+def test_run_that_never_came_to_its_training_is_recorded_on_its_behalf(tmp_path, monkeypatch, sign, status):
     tracker = MemoryTracker()
     monkeypatch.setattr(spool, "open_tracker", lambda *_: tracker)
     launcher = KerasnnLauncher([], 1, "continue", 1, True)
     launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     launcher._words[0], launcher._closing = ["model=mlp", "seed=3", "hydra/launcher=kerasnn"], ThreadPoolExecutor(1)
-    launcher._ended(Job(0, "seed=3", tmp_path / "0", [], code=-signal.SIGKILL), True)
+    launcher._ended(Job(0, "seed=3", tmp_path / "0", [], code=-sign), True)
     launcher._closing.shutdown()
     assert tracker.started == {"name": "seed=3", "experiment": "kerasnn", "parent": str(tmp_path)}
-    assert (tracker.params["model"], tracker.params["seed"], tracker.status) == ("mlp", 3, "FAILED")
-    assert tracker.tagged["error"] == "it ended by signal SIGKILL"
+    assert (tracker.params["model"], tracker.params["seed"], tracker.status) == ("mlp", 3, status)
+    assert tracker.tagged["error"] == f"it ended by signal {sign.name}"
     assert [path.name for path, _ in tracker.artifacts] == ["killed.txt"]
 
 

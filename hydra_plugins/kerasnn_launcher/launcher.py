@@ -190,8 +190,8 @@ class KerasnnLauncher(Launcher):
     def _close(self, job: Job, reason: str) -> None:
         from kerasnn.config.compose import compose
         from kerasnn.config.launch import params
+        from kerasnn.tracking.ending import close, status_of
         from kerasnn.tracking.environment import environment_tags
-        from kerasnn.tracking.folders import close
         from kerasnn.tracking.spool import open_tracker
 
         words, sweep = self._words[job.number], str(Path(self.config.hydra.sweep.dir).absolute())
@@ -204,7 +204,7 @@ class KerasnnLauncher(Launcher):
             tracker.start(job.label, record.experiment, tags, recorded, sweep)
             return tracker
 
-        status = "KILLED" if job.stopped else "FAILED"
+        status = status_of(job.code, job.stopped)
         self._closing.submit(close, job.folder, job.label, status, reason, begin).add_done_callback(_closed)
 
     def _subdir(self, cell: list[str], number: int) -> str:
@@ -256,10 +256,11 @@ def _tail(job: Job) -> str:
 
 def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
     from kerasnn.analysis.tables import Column, render
+    from kerasnn.tracking.folders import read_result
 
     rows = []
     for job in jobs:
-        result = _result(job)
+        result = read_result(job.folder)
         before = job in skipped
         status = str(result.get("status", "")).lower() if job.attempts else "not begun"
         if before:
@@ -279,15 +280,10 @@ def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
     return render("table", rows, columns) if rows else ""
 
 
-def _result(job: Job) -> dict:
-    try:
-        return json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 def _returned(job: Job, overrides: Sequence[str]) -> JobReturn:
-    result = _result(job)
+    from kerasnn.tracking.folders import read_result
+
+    result = read_result(job.folder)
     value = (result.get("metrics") or {}).get("best/val_accuracy") if result.get("status") == "FINISHED" else None
     made = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
     made.return_value = value

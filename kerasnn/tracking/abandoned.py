@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kerasnn.tracking.ending import VANISHED
 from kerasnn.tracking.folders import WORK, RunFolder, events, run_folders
 from kerasnn.tracking.journal import JOURNAL, STATE, StateFile, read_events, read_state
 from kerasnn.tracking.process import HOST, verdict
-
-LOST = "KILLED"
-"""The status of a run whose process is found dead; a sweep's launcher, which saw how it ended, says FAILED."""
 
 
 @dataclass(frozen=True)
@@ -127,5 +125,5 @@ def _close(uri: str, run: dict, touch: bool) -> Left | None:
     if touch:
         recorder = Recorder(uri, "", Path())
         recorder.run_id = run["run_id"]
-        recorder.end(LOST, time.time_ns() // 1_000_000)
+        recorder.end(VANISHED, time.time_ns() // 1_000_000)
     return Left(run["name"], run["run_id"], None, "lost", done=touch)

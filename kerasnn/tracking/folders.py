@@ -3,21 +3,18 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import yaml
 
 from kerasnn.errors import DataError
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
-if TYPE_CHECKING:
-    from kerasnn.tracking.tracker import Status, Tracker
-
-RESULT, CONFIG, WORK, KILLED = "result.json", "config.yaml", "run.lock", "killed.txt"
+RESULT, CONFIG, WORK = "result.json", "config.yaml", "run.lock"
 COPIES = ("downloads", "artifacts")
 """Folders below `runs` that hold what runs left, but no run."""
 
@@ -108,13 +105,12 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def read_folder(path: Path) -> RunFolder | None:
     """The run of a folder; None where it is no run's."""
+    result = read_result(path)
     try:
-        file = path / RESULT
-        result, begun = json.loads(file.read_text(encoding="utf-8")), file.stat().st_mtime_ns
-        begun = min(begun, (path / CONFIG).stat().st_mtime_ns)
-    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+        begun = min((path / name).stat().st_mtime_ns for name in (RESULT, CONFIG))
+    except OSError:  # A run that is just being written.
         return None
-    if not isinstance(result, dict) or not isinstance(result.get("name"), str):
+    if not isinstance(result.get("name"), str):
         return None
     state = read_state(path)
     run_id = result.get("run_id") or (state.run_id if state else None)
@@ -129,41 +125,28 @@ def run_folders(runs: str | Path) -> list[RunFolder]:
     return sorted(found, key=lambda folder: folder.begun, reverse=True)
 
 
-def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[[], "Tracker"] | None = None) -> None:
-    """Says of a run whose process can no longer do so how it ended: in its folder and, where it is recorded, in MLflow.
-
-    A folder in which a process is at work is left to that.
-
-    Args:
-        path: the run's folder.
-        name: the run's, where its folder does not say.
-        status: how it ended.
-        reason: kept as the artifact `killed.txt`, such as the end of its log.
-        begin: starts the record of a run that died before it did so itself; without, it gets none.
-    """
-    if is_held(path):
-        return
+def read_result(path: Path) -> dict[str, Any]:
+    """What the run in a folder said of itself; empty where it ended before it had anything to say."""
     try:
         result = json.loads((path / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # It ended before it had anything to say.
-        result = {"name": name}
-    path.mkdir(parents=True, exist_ok=True)
-    fresh = path / f"new_{RESULT}"  # Whole or not at all, whatever happens to the process.
-    fresh.write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
-    fresh.replace(path / RESULT)
-    (path / KILLED).write_text(reason, encoding="utf-8")
-    opening = next((event for event in events(path) if event.get("event") == "start"), None)
-    if opening:
-        from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
+    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+        return {}
+    return result if isinstance(result, dict) else {}
 
-        tracker = SpoolTracker(path, opening["uri"], opening["artifacts"])
-    elif begin:
-        tracker = begin()
-    else:
-        return
-    tracker.artifact(path / KILLED)
-    tracker.tags({"error": reason.splitlines()[0] if reason else status})
-    tracker.finish(status)
+
+def write_result(file: Path, values: Mapping[str, Any]) -> None:
+    """Writes a result as JSON; a number that is none (NaN) becomes null."""
+    fresh = file.with_name(f"new_{file.name}")  # Whole or not at all, whatever happens to the process.
+    fresh.write_text(json.dumps(_finite(dict(values)), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    fresh.replace(file)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
 
 
 def events(folder: Path) -> Iterator[Mapping]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
+from kerasnn.tracking.folders import read_result
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.tracker import Status, Tracker
 
@@ -184,7 +185,7 @@ def _pairs(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def _read_child(folder: Path, varying: Sequence[str]) -> Child:
-    result = _read_result(folder)
+    result = read_result(folder)
     given = _overrides(folder)
     varied = {key: given.get(key, "") for key in varying}
     name = result.get("name") or folder.name
@@ -193,13 +194,6 @@ def _read_child(folder: Path, varying: Sequence[str]) -> Child:
     child.metrics = {key: value for key, value in (result.get("metrics") or {}).items() if value is not None}
     child.run_id = result.get("run_id")
     return child
-
-
-def _read_result(folder: Path) -> dict:
-    try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # It ended before it had anything to say.
-        return {}
 
 
 def _overrides(folder: Path) -> dict[str, str]:
