@@ -17,13 +17,12 @@ from kerasnn.config.compose import check
 from kerasnn.config.leaves import leaves
 from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
-from kerasnn.errors import ConfigError, DataError, suggestion
-from kerasnn.tracking.folders import CONFIG, RunFolder, read_folder, run_folders
+from kerasnn.errors import ConfigError, DataError
+from kerasnn.tracking.folders import CONFIG, RunFolder, meant, nearest, read_folder, run_folders
 from kerasnn.tracking.store import RUNS
 from kerasnn.training.cluster import open_cluster
 
 KEY, AUTO = "resume", "auto"
-LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
 
 
 def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[str] = ()) -> list[str]:
@@ -94,14 +93,11 @@ def _find(named: str) -> RunFolder:
     if own:
         return own
     known = run_folders(RUNS)
-    ids = [run for run in known if run.run_id and run.run_id.startswith(named) and len(named) >= LEAST_PREFIX]
-    called = [run for run in known if run.name == named]
-    found = ids or [run for run in called if run.status != "FINISHED"] or called[:1]
+    found = meant(named, known, lambda run: run.status != "FINISHED")
     if not found:
-        names = {run.name for run in known} | {run.run_id for run in known if run.run_id}
-        tail = suggestion(named, names).split("known: ")[0]
+        tail = nearest(named, known)
         raise ConfigError(f"resume={named} is no run in {RUNS}: {tail}give its id, name or folder, or resume=auto")
-    if len(found) > 1:
+    if len(found) > 1 and any(run.status != "FINISHED" for run in found):
         ways = ", ".join(run.run_id or os.path.relpath(run.path) for run in found[:5])
         raise ConfigError(f"resume={named} fits {len(found)} runs that were cut off: give one of {ways}")
     return found[0]

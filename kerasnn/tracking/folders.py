@@ -3,19 +3,21 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from kerasnn.errors import DataError
+from kerasnn.errors import DataError, suggestion
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
 RESULT, CONFIG, WORK = "result.json", "config.yaml", "run.lock"
-COPIES = ("downloads", "artifacts")
+LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
+DOWNLOADS = "downloads"
+COPIES = (DOWNLOADS, "artifacts")
 """Folders below `runs` that hold what runs left, but no run."""
 
 
@@ -106,12 +108,9 @@ def _is_still(descriptor: int, path: Path) -> bool:
 def read_folder(path: Path) -> RunFolder | None:
     """The run of a folder; None where it is no run's."""
     result = read_result(path)
-    try:
-        begun = min((path / name).stat().st_mtime_ns for name in (RESULT, CONFIG))
-    except OSError:  # A run that is just being written.
-        return None
     if not isinstance(result.get("name"), str):
         return None
+    begun = min((file.stat().st_mtime_ns for file in (path / CONFIG, path / RESULT) if file.exists()), default=0)
     state = read_state(path)
     run_id = result.get("run_id") or (state.run_id if state else None)
     return RunFolder(path.absolute(), result["name"], result.get("status", ""), result.get("digest", ""), run_id, begun)
@@ -123,6 +122,45 @@ def run_folders(runs: str | Path) -> list[RunFolder]:
     paths = (file.parent for file in files if not set(COPIES) & set(file.relative_to(runs).parts))
     found = [folder for folder in map(read_folder, paths) if folder]
     return sorted(found, key=lambda folder: folder.begun, reverse=True)
+
+
+class Known(Protocol):
+    """What a run is called by."""
+
+    @property
+    def name(self) -> str:
+        """Not always its own alone."""
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's; None where it has none."""
+
+
+R = TypeVar("R", bound=Known)
+
+
+def meant(word: str, runs: Sequence[R], better: Callable[[R], bool]) -> list[R]:
+    """The runs that a word stands for: by id, by the beginning of one, or else by name.
+
+    Args:
+        word: the user's.
+        runs: all that there are.
+        better: which are meant first, of several of one name.
+    """
+    ids = [run for run in runs if run.run_id and run.run_id.startswith(word) and len(word) >= LEAST_PREFIX]
+    called = [run for run in runs if run.name == word]
+    return ids or [run for run in called if better(run)] or called
+
+
+def nearest(word: str, runs: Iterable[Known]) -> str:
+    """What the user may have meant by a word that stands for no run, as part of a message; empty where nothing is near.
+
+    Example:
+        >>> nearest("vgg61", runs)
+        "did you mean 'vgg16'? "
+    """
+    names = {name for run in runs for name in (run.name, run.run_id) if name}
+    return suggestion(word, names).split("known: ")[0]
 
 
 def read_result(path: Path) -> dict[str, Any]:
