@@ -16,7 +16,8 @@ from kerasnn.tracking.abandoned import Left
 from kerasnn.tracking.folders import WORK, held
 from kerasnn.tracking.journal import Journal
 from kerasnn.training import gpu
-from kerasnn.training.gpu import Card, Facts
+from kerasnn.training.gpu import Facts
+from kerasnn.training.nvidia import Card
 
 BUILD = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9", "cuda_compute_capabilities": ["sm_60"]}
 H100 = Card("NVIDIA H100 80GB HBM3", "81559 MiB", "550.54.15", "9.0")

@@ -15,7 +15,6 @@ import pytest
 from commands import check_command, commands
 from omegaconf import OmegaConf
 
-from hydra_plugins.kerasnn_launcher import devices as found
 from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
 from hydra_plugins.kerasnn_launcher.launcher import KerasnnLauncher
 from hydra_plugins.kerasnn_launcher.leases import lease
@@ -108,8 +107,10 @@ def test_devices_are_those_of_the_environment_or_of_nvidia_smi(tmp_path, monkeyp
         assert (shares.names, shares.threads) == (("1", "2"), max(1, cores // 2))
         assert shares.environment(["2"])["TF_NUM_INTRAOP_THREADS"] == str(max(1, cores // 2))
         assert shares.environment(["2"])["CUDA_VISIBLE_DEVICES"] == "-1"
-    with pytest.raises(DeviceError, match=r"hydra.launcher.devices=4, but there are 2 GPUs"):
+    with pytest.raises(DeviceError, match=r"devices=4, but there are 2 GPUs \(nvidia-smi -L lists 0, 1\)"):
         find_devices(4, 1, {})
+    with pytest.raises(DeviceError, match=r"are 1 GPUs \(nvidia-smi -L lists 0, 1; CUDA_VISIBLE_DEVICES=1\)"):
+        find_devices(2, 1, {"CUDA_VISIBLE_DEVICES": "1"})
     for twice in ([0, 0], [0, "GPU-1"]):  # By one name, and by two.
         with pytest.raises(ConfigError, match="names a device twice"):
             find_devices(twice, 1, {})
@@ -119,10 +120,10 @@ def test_devices_are_those_of_the_environment_or_of_nvidia_smi(tmp_path, monkeyp
         find_devices(["GPU-"], 1, {})
     with pytest.raises(ConfigError, match="must be auto, a number of GPUs, or a list"):
         find_devices("all", 1, {})
-    monkeypatch.setattr(found.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     assert not find_devices("auto", 1, {}).are_gpus
-    with pytest.raises(DeviceError, match="0 is no GPU of this machine"):  # And no reason for a silent run on the CPU.
-        find_devices([0], 1, {})
+    with pytest.raises(DeviceError, match=r"0 is no GPU of this machine \(nvidia-smi is not installed\)"):
+        find_devices([0], 1, {})  # And no reason for a silent run on the CPU.
 
 
 def test_parts_of_a_gpu_go_by_their_own_names(tmp_path, monkeypatch):
