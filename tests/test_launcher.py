@@ -19,6 +19,7 @@ from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
 from hydra_plugins.kerasnn_launcher.launcher import KerasnnLauncher
 from hydra_plugins.kerasnn_launcher.leases import lease
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+from hydra_plugins.kerasnn_launcher.settings import need
 from kerasnn.config.compose import check
 from kerasnn.errors import ConfigError, DeviceError
 from kerasnn.tracking import spool
@@ -157,6 +158,7 @@ import sys
 from pathlib import Path
 from hydra_plugins.kerasnn_launcher.devices import Devices
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+from hydra_plugins.kerasnn_launcher.settings import need
 job = Job(0, "job", Path(sys.argv[1]), ["sleep", "60"])
 pool = Pool(Devices(("0",), uuids=("GPU-1",)), began=lambda job: print(pool._running[0].process.pid, flush=True))
 pool.run([job])
@@ -221,6 +223,14 @@ def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):
         launcher.devices = devices
         made, _ = launcher._jobs(cells, 0, tmp_path)
         assert tuple("strategy.kind=GPU" in job.words for job in made) == kinds
+
+
+def test_run_that_wants_more_than_all_runs_are_given_is_refused_before_it_begins():
+    config = check(["model=mlp", "strategy.devices=2"])
+    assert need(config, TWO) == 2
+    assert need(config, Devices(("1",), 2)) == 1
+    with pytest.raises(DeviceError, match="strategy.devices=2, but hydra.launcher.devices gives 1 to all runs"):
+        need(config, Devices(("0",)))
 
 
 def test_setting_that_the_launcher_does_not_have_is_refused():

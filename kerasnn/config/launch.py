@@ -24,6 +24,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.kerasnn_launcher.settings import TARGET as LAUNCHER
+from hydra_plugins.kerasnn_launcher.settings import check as check_launcher
 from kerasnn.config.compose import (
     VERSION_BASE,
     changed_values,
@@ -75,7 +77,7 @@ def main(arguments: list[str]) -> int:
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    return _launch(arguments, asked, words, cells, configs[0])
+    return _launch(arguments, asked, words, cells, configs)
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -137,7 +139,9 @@ def _cells(asked: Namespace, words: list[str]) -> list[list[str]]:
     return BasicSweeper.split_arguments([*fixed, *searched], max_batch_size=None)[0]
 
 
-def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: list[list[str]], config: RunConfig) -> int:
+def _launch(
+    arguments: list[str], asked: Namespace, words: list[str], cells: list[list[str]], configs: list[RunConfig]
+) -> int:
     flags = _flags(arguments, asked)
     overrides = [*open_overrides(words), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
@@ -146,8 +150,10 @@ def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: lis
             own = compose_plain(cells[0]).hydra
             # A search draws as many cells as it likes.
             least = len(cells) if "BasicSweeper" in own.sweeper["_target_"] else 0
-            return _sweep(flags, overrides, Path(own.sweep.dir).absolute(), config.tracking, least)
-        with _place(open_cluster(config.strategy, os.environ)) as place:
+            if own.launcher["_target_"] == LAUNCHER:
+                check_launcher(own.launcher, configs)
+            return _sweep(flags, overrides, Path(own.sweep.dir).absolute(), configs[0].tracking, least)
+        with _place(open_cluster(configs[0].strategy, os.environ)) as place:
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
