@@ -105,7 +105,7 @@ class KerasnnLauncher(Launcher):
                 words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)
             self._words[number] = words
-            found = self._before(config, known)
+            found = self._before(config, known, own)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.
                 _link(own, found.path)
@@ -116,10 +116,11 @@ class KerasnnLauncher(Launcher):
             (skipped if found and (found.status == "FINISHED" or found.at_work) else jobs).append(job)
         return jobs, skipped
 
-    def _before(self, config: "RunConfig", known: Sequence["RunFolder"]) -> "RunFolder | None":
+    def _before(self, config: "RunConfig", known: Sequence["RunFolder"], own: Path) -> "RunFolder | None":
         """A run of the same config in the same experiment: one that is finished, or at work, or that was cut off.
 
-        Of several that on of as many devices, which a sweep over their number needs.
+        Of several the sweep's own, where it has begun before, or else that on as many devices, which a sweep over their
+        number needs.
         """
         same = [run for run in known if run.digest == config.digest]
         same = [run for run in same if run.values.get("tracking", {}).get("experiment") == config.tracking.experiment]
@@ -127,7 +128,8 @@ class KerasnnLauncher(Launcher):
         done = [run for run in same if run.status == "FINISHED" and self.settings.skip_finished]
         open_runs = [run for run in same if run.status != "FINISHED"]
         open_runs.sort(key=lambda run: not run.at_work)
-        return next(iter([*done, *open_runs]), None)
+        mine = [run for run in (*done, *open_runs) if run.path == own]
+        return next(iter([*mine, *done, *open_runs]), None)
 
     def _ended(self, job: Job, final: bool) -> None:
         """One line; a run that died without a word, such as by the kernel's want of memory, is closed on its behalf."""

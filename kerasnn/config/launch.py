@@ -24,8 +24,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.kerasnn_launcher.settings import TARGET as LAUNCHER
-from hydra_plugins.kerasnn_launcher.settings import check as check_launcher
 from kerasnn.config.compose import (
     VERSION_BASE,
     changed_values,
@@ -44,6 +42,7 @@ from kerasnn.config.plugins import plugins
 from kerasnn.config.resume import resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
+from kerasnn.config.sweeps import identity, placed
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.store import resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
@@ -150,9 +149,10 @@ def _launch(
             own = compose_plain(cells[0]).hydra
             # A search draws as many cells as it likes.
             least = len(cells) if "BasicSweeper" in own.sweeper["_target_"] else 0
-            if own.launcher["_target_"] == LAUNCHER:
-                check_launcher(own.launcher, configs)
-            return _sweep(flags, overrides, Path(own.sweep.dir).absolute(), configs[0].tracking, least)
+            swept = [o for o in parse_overrides(words) if o.is_sweep_override()]
+            digest = identity(configs, [o.input_line for o in swept if not o.is_discrete_sweep()])
+            with placed(own, digest, configs, whole=bool(least)) as folder:
+                return _sweep(flags, overrides, folder, configs[0].tracking, least, digest)
         with _place(open_cluster(configs[0].strategy, os.environ)) as place:
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
@@ -209,7 +209,9 @@ def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], 
         raise raised[0]
 
 
-def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking, least: int) -> int:
+def _sweep(
+    flags: list[str], overrides: list[str], folder: Path, tracking: Tracking, least: int, digest: str = ""
+) -> int:
     """Every cell, one after the other; one that fails is reported and does not stop the rest.
 
     Of `least` cells some may never begin, as with a launcher that stops at a failure.
@@ -217,7 +219,7 @@ def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Track
     from kerasnn.tracking.sweep import open_sweep
 
     varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
-    sweep = open_sweep(folder, varying, tracking)
+    sweep = open_sweep(folder, varying, tracking, digest)
     status = "FAILED"
     try:
         _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], _train_cell)

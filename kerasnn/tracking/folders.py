@@ -76,7 +76,7 @@ def held(folder: Path) -> Iterator[None]:
         DataError: another process is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = _take(folder / WORK)
+    descriptor = take(folder / WORK)
     if descriptor is None:
         raise DataError(f"another process is training in {folder}: let it end, or stop it")
     try:
@@ -86,9 +86,9 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(path: Path) -> int | None:
-    """Opens and locks a file; None where another process has it. Who merely asks has it for an instant."""
-    for _ in range(10):
+def take(path: Path) -> int | None:
+    """Makes a file and locks it, by the descriptor that comes back; None where another process has it."""
+    for _ in range(10):  # Who merely asks has it for an instant.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if lock(descriptor) and _is_still(descriptor, path):
             return descriptor
@@ -118,10 +118,13 @@ def read_folder(path: Path) -> RunFolder | None:
 
 def run_folders(runs: str | Path) -> list[RunFolder]:
     """Every run below a folder, newest first."""
-    files = Path(runs).glob(f"**/{RESULT}")
-    paths = (file.parent for file in files if not set(COPIES) & set(file.relative_to(runs).parts))
-    found = [folder for folder in map(read_folder, paths) if folder]
+    found = [folder for file in below(runs, RESULT) if (folder := read_folder(file.parent))]
     return sorted(found, key=lambda folder: folder.begun, reverse=True)
+
+
+def below(runs: str | Path, name: str) -> list[Path]:
+    """The files of a name that runs and sweeps left below a folder."""
+    return [file for file in Path(runs).glob(f"**/{name}") if not set(COPIES) & set(file.relative_to(runs).parts)]
 
 
 class Known(Protocol):

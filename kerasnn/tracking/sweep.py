@@ -15,10 +15,10 @@ from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
 from kerasnn.tracking.folders import read_result
+from kerasnn.tracking.same_sweep import SWEEP
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.tracker import Status, Tracker
 
-SWEEP = "sweep.json"
 TABLE = "sweep.csv"
 MEANS = "sweep_means.csv"
 
@@ -135,13 +135,14 @@ class Sweep:
         self.tracker.artifact(path)
 
 
-def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOptions) -> Sweep:
-    """Starts a sweep's own run, before its first child.
+def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOptions, digest: str = "") -> Sweep:
+    """Starts a sweep's own run, before its first child; that of a sweep which began in this folder goes on.
 
     Args:
         folder: the sweep's folder; it is made.
         varying: the keys that differ between children, such as `["model", "seed"]`.
         tracking: where the record goes.
+        digest: by which the same sweep finds this folder again (`kerasnn.tracking.same_sweep`).
 
     Example:
         >>> sweep = open_sweep("runs/sweep", ["model", "seed"], config.tracking)
@@ -151,7 +152,8 @@ def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOpt
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     varying = list(dict.fromkeys(key.lstrip("+~") for key in varying))
-    (folder / SWEEP).write_text(json.dumps({"varying": varying, "experiment": tracking.experiment}, indent=2) + "\n")
+    facts = {"varying": varying, "experiment": tracking.experiment, "digest": digest}
+    (folder / SWEEP).write_text(json.dumps(facts, indent=2) + "\n")
     tracker = open_tracker(tracking.backend, tracking.uri, folder)
     name = f"sweep of {', '.join(varying) or 'one run'}"
     tags = {**environment_tags(), "kerasnn.sweep": "parent"}
