@@ -38,6 +38,7 @@ from kerasnn.config.compose import (
 )
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
+from kerasnn.config.named import check_named
 from kerasnn.config.plugins import plugins
 from kerasnn.config.resume import resumed
 from kerasnn.config.schema import Tracking, check_shares
@@ -76,6 +77,7 @@ def main(arguments: list[str]) -> int:
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
+    check_named(configs)
     return _launch(arguments, asked, words, cells, configs)
 
 

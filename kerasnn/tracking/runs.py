@@ -103,7 +103,7 @@ def find(named: str, uri: str | None = None) -> Start:
     if path.is_dir() and (path / RESULT).is_file():
         return _read(path)
     if named.endswith(FILES):
-        return _read_file(path, named)
+        return _read_file(named)
     local = _local()
     if found := _one(named, meant(named, local, _kept)):
         return _read(found.path)
@@ -111,6 +111,25 @@ def find(named: str, uri: str | None = None) -> Start:
     if found := _one(named, meant(named, stored, _kept)):
         return _read(_fetch(f"runs:/{found.run_id}/{MODEL}", resolve_uri(uri)))
     raise DataError(f"{named} is no run, file or folder: {nearest(named, [*local, *stored])}{LIST}")
+
+
+def located(named: str) -> Path:
+    """A path as it is given, or below `$KERASNN_DATA` where that one exists, as data sets are found."""
+    path = Path(named).expanduser()
+    beside = Path(os.environ.get("KERASNN_DATA", "")) / path
+    return beside if not path.exists() and beside.exists() else path
+
+
+def require_file(named: str) -> Path:
+    """A file as it is given, or in `$KERASNN_DATA`.
+
+    Raises:
+        DataError: it is in neither.
+    """
+    path = located(named)
+    if not path.is_file():
+        raise DataError(f"{named}: there is no such file, here or in $KERASNN_DATA")
+    return path
 
 
 def _local() -> list[RunFolder]:
@@ -147,12 +166,9 @@ def _read(folder: Path) -> Start:
     return Start(label, folder / BEST, choice, network, facts, tokenizer, hashes, data)
 
 
-def _read_file(path: Path, named: str) -> Start:
+def _read_file(named: str) -> Start:
     """A file; what lies in a run folder has the run's facts beside it."""
-    if not path.is_file() and not path.is_absolute() and "KERASNN_DATA" in os.environ:
-        path = Path(os.environ["KERASNN_DATA"]) / path
-    if not path.is_file():
-        raise DataError(f"{named}: there is no such file")
+    path = require_file(named)
     folder = path.absolute().parents[1]
     if path.suffix == ".keras" and (folder / RESULT).is_file() and (folder / CONFIG).is_file():
         known = _read(folder)

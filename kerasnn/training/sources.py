@@ -7,14 +7,12 @@ by layer, by name; nothing is written into the network before it is clear that t
 
 import json
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -97,7 +95,7 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
     """
     if named.startswith(HUB):
         return Start(named, partial(refuse_words, named), lambda model, _: load_preset(named.removeprefix(HUB), model))
-    path = named if named == "imagenet" else str(located(named))
+    path = named if named == "imagenet" else str(runs.located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
     if named == "imagenet" or official:
         return Start(
@@ -112,13 +110,6 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
     return Start(found.label, apply, load, contract, found)
 
 
-def located(named: str) -> Path:
-    """A path as it is given, or below `$KERASNN_DATA` where that one exists, as data sets are found."""
-    path = Path(named).expanduser()
-    beside = Path(os.environ.get("KERASNN_DATA", "")) / path
-    return beside if not path.exists() and beside.exists() else path
-
-
 def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:
     """The source, its texts to be read by the tokenizer of the run that a training starts from, if it has one.
 
@@ -129,7 +120,7 @@ def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None)
     """
     if not named or source.encode is None or named == "imagenet" or named.startswith(HUB):
         return source
-    found = runs.find(str(located(named)), uri)
+    found = runs.find(str(runs.located(named)), uri)
     if not found.tokenizer:
         return source
     tokenizer = Tokenizer.from_json(found.tokenizer)

@@ -1,0 +1,35 @@
+"""Whether what a config names is there, asked before TensorFlow is imported and before a run leaves anything behind.
+
+What lies inside (classes, columns, layers) only the training sees.
+"""
+
+from collections.abc import Iterable
+
+from kerasnn.config.inherit import HUB, PUBLISHED
+from kerasnn.config.signature import signature
+from kerasnn.config.strict import RunConfig
+from kerasnn.data.labels import find_root
+from kerasnn.tracking import runs
+
+
+def check_named(configs: Iterable[RunConfig]) -> None:
+    """Looks for the user's own data, and for the weights to start from, of every run.
+
+    Raises:
+        DataError: no such folder, file or run.
+    """
+    data = {(config.choices["data"], config.data.arguments["dir"]) for config in configs if _has_own_data(config)}
+    for name, place in sorted(data):
+        find_root(name, place)
+    starts = {(config.weights, config.tracking.uri or "") for config in configs if config.weights}
+    for named, uri in sorted(starts):
+        if named.endswith(runs.FILES):
+            runs.require_file(named)
+        elif named != PUBLISHED and not named.startswith(HUB):
+            runs.find(named, uri or None)
+
+
+def _has_own_data(config: RunConfig) -> bool:
+    """Whether a data set is read from where the user says, and from nowhere else."""
+    place = signature(config.data.target).parameters.get("dir")
+    return config.data.target.startswith("kerasnn.data.") and place is not None and place.required
