@@ -18,7 +18,16 @@ from kerasnn.config.leaves import leaves
 from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError, DataError
-from kerasnn.tracking.folders import CONFIG, RunFolder, meant, nearest, read_folder, run_folders
+from kerasnn.tracking.folders import (
+    CONFIG,
+    OVERRIDES,
+    RunFolder,
+    launched_with,
+    meant,
+    nearest,
+    read_folder,
+    run_folders,
+)
 from kerasnn.tracking.store import RUNS
 from kerasnn.training.cluster import open_cluster
 
@@ -109,14 +118,14 @@ def _label(run: RunFolder) -> str:
 
 def _began_with(run: RunFolder) -> list[str]:
     """The overrides that the run was launched with, as Hydra keeps them."""
+    words = launched_with(run.path)
     try:
-        words = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
         own = yaml.safe_load((run.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         searched = [word for word in own["hydra"]["overrides"]["hydra"] if word.startswith("hydra.searchpath=")]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{_label(run)} does not say how it was launched (.hydra/overrides.yaml): start anew"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        words = None
+    if words is None:
+        raise DataError(f"{_label(run)} does not say how it was launched ({OVERRIDES}): start anew")
     return [*(word for word in words if _pair(word)[0] != KEY), *searched]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasnn.tracking.folders import RESULT, events, is_held, read_result, write_result
+from kerasnn.tracking.folders import RESULT, events, is_held, read_result, starts, write_result
 
 if TYPE_CHECKING:
     from kerasnn.tracking.tracker import Status, Tracker
@@ -75,11 +75,10 @@ def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[
     path.mkdir(parents=True, exist_ok=True)
     say(path, name, status)
     (path / REASON).write_text(reason, encoding="utf-8")
-    opening = next((event for event in events(path) if event.get("event") == "start"), None)
-    if opening:
+    if begun := starts(path):
         from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
 
-        tracker = SpoolTracker(path, opening["uri"], opening["artifacts"])
+        tracker = SpoolTracker(path, begun[0]["uri"], begun[0]["artifacts"])
     elif begin:
         tracker = begin()
     else:

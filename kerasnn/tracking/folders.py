@@ -15,6 +15,7 @@ from kerasnn.errors import DataError, suggestion
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
 RESULT, CONFIG, WORK = "result.json", "config.yaml", "run.lock"
+OVERRIDES = ".hydra/overrides.yaml"
 LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
 DOWNLOADS = "downloads"
 COPIES = (DOWNLOADS, "artifacts")
@@ -188,6 +189,25 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
+
+
+def launched_with(path: Path) -> list[str] | None:
+    """The overrides that a run was launched with, as Hydra keeps them, even of one that failed at once; None if none.
+
+    Example:
+        >>> launched_with(Path("runs/sweep/0"))
+        ['model=vgg16', 'seed=3']
+    """
+    try:
+        words = yaml.safe_load((path / OVERRIDES).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return words if isinstance(words, list) else None
+
+
+def starts(folder: Path) -> list[Mapping]:
+    """What a run told each time that it began, the first first: name, tags, store."""
+    return [event for event in events(folder) if event["event"] == "start"]
 
 
 def events(folder: Path) -> Iterator[Mapping]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
-from kerasnn.tracking.folders import read_result
+from kerasnn.tracking.folders import RESULT, launched_with, read_result
+from kerasnn.tracking.journal import JOURNAL
 from kerasnn.tracking.same_sweep import SWEEP
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.tracker import Status, Tracker
@@ -83,7 +84,7 @@ class Sweep:
 
     def children(self) -> list[Child]:
         """The runs below the folder, in the order in which they were started."""
-        known = ("result.json", "tracking.jsonl", ".hydra")
+        known = (RESULT, JOURNAL, ".hydra")
         folders = [path for path in self.folder.iterdir() if any((path / name).exists() for name in known)]
         return [_read_child(path, self.varying) for path in sorted(folders, key=_by_number)]
 
@@ -188,7 +189,7 @@ def _pairs(overrides: Iterable[str]) -> dict[str, str]:
 
 def _read_child(folder: Path, varying: Sequence[str]) -> Child:
     result = read_result(folder)
-    given = _overrides(folder)
+    given = _pairs(launched_with(folder) or [])
     varied = {key: given.get(key, "") for key in varying}
     name = result.get("name") or folder.name
     child = Child(folder, varied, " ".join(f"{key}={value}" for key, value in varied.items()) or name)
@@ -196,17 +197,6 @@ def _read_child(folder: Path, varying: Sequence[str]) -> Child:
     child.metrics = {key: value for key, value in (result.get("metrics") or {}).items() if value is not None}
     child.run_id = result.get("run_id")
     return child
-
-
-def _overrides(folder: Path) -> dict[str, str]:
-    """What Hydra says that the child was started with: it says so even of one that failed at once or has no record."""
-    import yaml
-
-    try:
-        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return _pairs(words) if isinstance(words, list) else {}
 
 
 def _statistics(children: list[Child]) -> dict[str, float]:

@@ -29,12 +29,6 @@ with held(folder):
 """
 
 
-def leave(folder, name="mlp", **values):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text("trainer:\n  epochs: 3\n", encoding="utf-8")
-    (folder / "result.json").write_text(json.dumps({"name": name, "status": "RUNNING", **values}), encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("code", "asked", "status"),
     [
@@ -54,7 +48,7 @@ def test_error_failed_a_run_and_what_came_from_outside_killed_it(code, asked, st
     assert status_of(code, asked) == status
 
 
-def test_run_that_died_without_a_word_is_closed_on_its_behalf(store):
+def test_run_that_died_without_a_word_is_closed_on_its_behalf(store, leave):
     folder = store.runs / "oom"
     leave(folder, "out of memory", digest="abc")
     child = subprocess.Popen(
@@ -89,7 +83,7 @@ def test_run_that_died_before_its_record_began_is_given_one(tmp_path):
     assert tracker.artifacts == [(tmp_path / "0" / "killed.txt", "")]
 
 
-def test_run_at_work_is_not_closed(tmp_path):
+def test_run_at_work_is_not_closed(tmp_path, leave):
     leave(tmp_path, "mine")
     before = (tmp_path / "result.json").read_bytes()
     with held(tmp_path):  # As by another process: who asks does so through a descriptor of its own.
@@ -98,7 +92,7 @@ def test_run_at_work_is_not_closed(tmp_path):
     assert not (tmp_path / "killed.txt").exists()
 
 
-def test_what_the_journal_tells_is_in_the_result_whoever_closes_the_run(tmp_path, monkeypatch):
+def test_what_the_journal_tells_is_in_the_result_whoever_closes_the_run(tmp_path, monkeypatch, leave):
     monkeypatch.setattr("kerasnn.tracking.spool.SpoolTracker", lambda *_: MemoryTracker())
     for name in ("seen", "found"):
         leave(tmp_path / name, "mlp", digest="abc")

@@ -1,6 +1,5 @@
 """Run folders: what each holds, and who is at work in one."""
 
-import json
 import os
 
 import pytest
@@ -8,12 +7,6 @@ import pytest
 from kerasnn.errors import DataError
 from kerasnn.tracking import folders
 from kerasnn.tracking.folders import held, is_held, meant, nearest, run_folders
-
-
-def leave(folder, name="mlp", **values):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text("trainer:\n  epochs: 3\n", encoding="utf-8")
-    (folder / "result.json").write_text(json.dumps({"name": name, "status": "RUNNING", **values}), encoding="utf-8")
 
 
 def test_lock_whose_file_was_removed_holds_no_folder(tmp_path, monkeypatch):
@@ -36,7 +29,7 @@ def test_lock_whose_file_was_removed_holds_no_folder(tmp_path, monkeypatch):
     assert not is_held(tmp_path)
 
 
-def test_folders_come_newest_first_and_copies_are_no_runs(tmp_path):
+def test_folders_come_newest_first_and_copies_are_no_runs(tmp_path, leave):
     for number, place in enumerate(("a/old", "b/new", "downloads/fetched", "artifacts/1/artifacts")):
         leave(tmp_path / place, place)
         for name in ("config.yaml", "result.json"):
@@ -47,7 +40,7 @@ def test_folders_come_newest_first_and_copies_are_no_runs(tmp_path):
     assert run_folders(tmp_path)[0].values == {"trainer": {"epochs": 3}}
 
 
-def test_word_stands_for_runs_by_id_then_by_name_the_better_first(tmp_path):
+def test_word_stands_for_runs_by_id_then_by_name_the_better_first(tmp_path, leave):
     for number, (name, status) in enumerate([("mlp", "FINISHED"), ("mlp", "KILLED"), ("vgg", "FINISHED")]):
         leave(tmp_path / str(number), name, status=status, run_id=f"{number}234567890")
     runs = run_folders(tmp_path)

@@ -1,25 +1,20 @@
 """The same sweep again: found by its digest, and in one process at a time."""
 
 import os
-from dataclasses import dataclass
 
 import pytest
 
+from kerasnn.config.schema import Tracking
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.same_sweep import alone, digest_of, former
 from kerasnn.tracking.sweep import open_sweep
 
-
-@dataclass
-class Options:
-    backend: str = "none"
-    uri: str | None = None
-    experiment: str = "tests"
+SILENT = Tracking("none", None, "tests")
 
 
 def test_sweep_is_run_by_one_process_at_a_time(tmp_path):
     digest = digest_of(["a", "b"])
-    open_sweep(tmp_path / "day" / "mine", ["seed"], Options(), digest)
+    open_sweep(tmp_path / "day" / "mine", ["seed"], SILENT, digest)
     with alone(digest, tmp_path):  # As by another process: who asks does so through a descriptor of its own.
         with pytest.raises(ConfigError) as raised, alone(digest, tmp_path):
             pass
@@ -50,7 +45,7 @@ def test_lock_of_a_process_that_died_holds_nothing(tmp_path):
 def test_sweep_is_found_by_its_digest_the_newest_first(tmp_path):
     assert former("abc", tmp_path) is None
     for number, (name, digest) in enumerate([("old", "abc"), ("new", "abc"), ("other", "abd"), ("downloads", "abc")]):
-        open_sweep(tmp_path / name, ["seed"], Options(), digest)
+        open_sweep(tmp_path / name, ["seed"], SILENT, digest)
         os.utime(tmp_path / name / "sweep.json", (number, number))
     (tmp_path / "other" / "broken").mkdir()
     (tmp_path / "other" / "broken" / "sweep.json").write_text("{", encoding="utf-8")
