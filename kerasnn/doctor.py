@@ -170,7 +170,7 @@ def _results(report: Report, asked: Namespace) -> None:
     """Results that still say RUNNING, whether or not a store was told of the run."""
     for folder in abandoned.unsaid(RUNS):
         if not asked.dry_run:
-            say(folder.path, folder.name, VANISHED, folder.run_id)
+            say(folder.path, folder.name, VANISHED)
         done = "which is dead" if asked.dry_run else f"which is dead; now it says {VANISHED}"
         said = f"{os.path.relpath(folder.path)}/{RESULT} said RUNNING of a process {done}"
         report.say("disk", folder.name, said)

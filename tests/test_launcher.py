@@ -248,6 +248,18 @@ def test_run_that_never_came_to_its_training_is_recorded_on_its_behalf(tmp_path,
     assert [path.name for path, _ in tracker.artifacts] == ["killed.txt"]
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(1, "kerasnn: the loss became NaN"), (-signal.SIGSEGV, "it ended by signal SIGSEGV"), (-40, "by signal 40")],
+)
+def test_reason_of_a_failure_is_the_last_word_or_the_signal(tmp_path, caplog, code, words):
+    launcher, job = KerasnnLauncher([], 1, "retry", 1, True), Job(0, "mine", tmp_path, [], code=code)
+    job.log.write_text("epoch 1/3  loss 0.5\nkerasnn: the loss became NaN\n")
+    launcher._ended(job, False)
+    assert caplog.messages[0].startswith("run 0 failed on")
+    assert caplog.messages[0].endswith(words)
+
+
 def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     launcher = KerasnnLauncher([], 1, "continue", 1, True)

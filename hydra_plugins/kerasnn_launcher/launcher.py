@@ -136,20 +136,19 @@ class KerasnnLauncher(Launcher):
         from kerasnn.tracking.folders import read_folder
 
         found = read_folder(job.folder)
-        if job.code and final and (found is None or (found.status == "RUNNING" and not found.at_work)):
-            how = f"signal {signal.Signals(-job.code).name}" if job.code < 0 else f"exit code {job.code}"
-            self._close(job, f"it ended by {how}\n\n{_tail(job)}")
         if found and found.digest:
             job.words = self._again[job.number]  # The next attempt, if there is one, goes on from what is left.
         if not job.code:
             log.info("run %d finished on %s after %.0f s", job.number, job.device, job.seconds)
-        else:
-            lines = _tail(job).strip().splitlines() or ["it said nothing"]
-            level = logging.INFO if job.stopped else logging.ERROR
-            further = "" if final else "; it is tried again"
-            log.log(
-                level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, lines[-1][:200]
-            )
+            return
+        tail, how = _tail(job), _how(job.code)
+        if final and (found is None or (found.status == "RUNNING" and not found.at_work)):
+            self._close(job, f"{how}\n\n{tail}")
+        said = tail.strip().splitlines()[-1:] if job.code > 0 else []  # A signal leaves no last word.
+        level = logging.INFO if job.stopped else logging.ERROR
+        further = "" if final else "; it is tried again"
+        why = "".join(said)[:200] or how
+        log.log(level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, why)
 
     def _close(self, job: Job, reason: str) -> None:
         from kerasnn.config.compose import compose
@@ -209,6 +208,11 @@ def _closed(closing: Future) -> None:
 
 def _waits(job: Job) -> None:
     log.info("run %d waits: other processes have the GPUs", job.number)
+
+
+def _how(code: int) -> str:
+    names = {sign.value: sign.name for sign in signal.Signals}
+    return f"it ended by exit code {code}" if code > 0 else f"it ended by signal {names.get(-code, -code)}"
 
 
 def _tail(job: Job) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasnn.tracking.folders import RESULT, events, is_held, read_result, starts, write_result
+from kerasnn.tracking.journal import read_state
 
 if TYPE_CHECKING:
     from kerasnn.tracking.tracker import Status, Tracker
@@ -45,16 +46,17 @@ def status_of(code: int | None, asked: bool = False) -> "Status":
     return "KILLED" if asked or code in {sign for one in ASKING for sign in (-one, 128 + one)} else "FAILED"
 
 
-def say(path: Path, name: str, status: "Status", run_id: str | None = None) -> None:
-    """Writes a run's result on behalf of its process: what it said before, and what its journal tells.
+def say(path: Path, name: str, status: "Status") -> None:
+    """Writes a run's result on behalf of its process: what it said before, and what its journal and record tell.
 
     Args:
         path: the run's folder.
         name: the run's, where its folder does not say.
         status: how it ended.
-        run_id: MLflow's, where its result does not say.
     """
-    told = {key: value for key, value in _told(events(path), run_id).items() if value}
+    state = read_state(path)
+    told = {"run_id": state.run_id if state else None, **_told(events(path))}
+    told = {key: value for key, value in told.items() if value}
     write_result(path / RESULT, {"name": name, **read_result(path), **told, "status": status})
 
 
@@ -88,9 +90,9 @@ def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[
     tracker.finish(status)
 
 
-def _told(journal: Iterable[Mapping], run_id: str | None) -> dict[str, Any]:
+def _told(journal: Iterable[Mapping]) -> dict[str, Any]:
     """What a journal tells (`kerasnn.tracking.journal`) of a result (`kerasnn.training.result`)."""
-    result: dict[str, Any] = {"metrics": {}, "hashes": {}, "run_id": run_id}
+    result: dict[str, Any] = {"metrics": {}, "hashes": {}}
     history: dict[str, dict[int, float]] = {}
     for event in journal:
         match event["event"]:

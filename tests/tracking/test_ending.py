@@ -68,6 +68,11 @@ def test_run_that_died_without_a_word_is_closed_on_its_behalf(store, leave):
     assert (run["status"], run["run_id"]) == ("FAILED", found.run_id)
     assert run["tags"]["error"] == "it ended by signal SIGKILL"
     assert [file.path for file in store.client.list_artifacts(run["run_id"])] == ["killed.txt"]
+    again = store.tracker("oom")  # Resumed, it is no run that ended by an error any more.
+    again.start("out of memory", "tests", {}, {"model": "gpt3"})
+    again.finish()
+    (run,) = store.find("out of memory")
+    assert (run["run_id"], run["status"], run["tags"].get("error")) == (found.run_id, "FINISHED", None)
 
 
 def test_run_that_left_nothing_is_closed_in_its_folder(tmp_path):
@@ -100,8 +105,10 @@ def test_what_the_journal_tells_is_in_the_result_whoever_closes_the_run(tmp_path
         journal.append({"event": "start", "name": "mlp", "params": {"model": "mlp", "seed": "3"}, **store})
         journal.append({"event": "metrics", "values": {"train/loss": float("nan")}, "step": 1})
         journal.close()
+        (tmp_path / name / "tracking.state").write_text('{"run_id": "77"}')
     close(tmp_path / "seen", "unused", "FAILED", "it ended by exit code 1\n")
-    say(tmp_path / "found", "unused", "KILLED", run_id="77")
-    told = {"name": "mlp", "digest": "abc", "choices": {"model": "mlp"}, "seed": 3, "history": {"train/loss": [None]}}
+    say(tmp_path / "found", "unused", "KILLED")
+    told = {"name": "mlp", "digest": "abc", "run_id": "77"}
+    told |= {"choices": {"model": "mlp"}, "seed": 3, "history": {"train/loss": [None]}}
     assert read_result(tmp_path / "seen") == told | {"status": "FAILED"}
-    assert read_result(tmp_path / "found") == told | {"status": "KILLED", "run_id": "77"}
+    assert read_result(tmp_path / "found") == told | {"status": "KILLED"}
