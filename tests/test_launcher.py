@@ -280,18 +280,37 @@ def test_run_that_wants_more_than_all_runs_are_given_is_refused_before_it_begins
         need(config, Devices(("0",)))
 
 
+def leave(folder: Path, config, status: str, age: int = 0) -> None:
+    """A run of a config, begun so many seconds before another."""
+    folder.mkdir(parents=True)
+    result = {"name": folder.name, "status": status, "digest": config.digest}
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
+    os.utime(folder / "config.yaml", (1e9 - age, 1e9 - age))
+
+
 def test_sweep_goes_on_with_its_own_runs_first(tmp_path):
     launcher, config = KerasnnLauncher([], 1, "continue", 1, True), check(["model=mlp"])
-    values = {"tracking": {"experiment": config.tracking.experiment}, "strategy": {"devices": None}}
-    for number, (place, status) in enumerate([("alone", "FINISHED"), ("sweep/0", "FAILED"), ("sweep/1", "FINISHED")]):
-        (tmp_path / place).mkdir(parents=True)
-        result = {"name": place, "status": status, "digest": config.digest}
-        (tmp_path / place / "result.json").write_text(json.dumps(result), encoding="utf-8")
-        (tmp_path / place / "config.yaml").write_text(json.dumps(values), encoding="utf-8")
-        os.utime(tmp_path / place / "config.yaml", (1e9 - number, 1e9 - number))
+    for age, (place, status) in enumerate([("alone", "FINISHED"), ("sweep/0", "FAILED"), ("sweep/1", "FINISHED")]):
+        leave(tmp_path / place, config, status, age)
     known = run_folders(tmp_path)
     for own, expected in (("sweep/0", "sweep/0"), ("sweep/1", "sweep/1"), ("other/0", "alone")):
         assert launcher._before(config, known, tmp_path / own).path == tmp_path / expected
+
+
+def test_run_on_other_pictures_of_the_users_own_is_not_taken_for_this_one(tmp_path):
+    launcher = KerasnnLauncher([], 1, "continue", 1, True)
+    words = ["model=mlp", "data=image_folder"]
+    cats, dogs = (check([*words, f"data.dir={name}"]) for name in ("cats", "dogs"))
+    assert cats.digest == dogs.digest  # It does not tell where data lies.
+    leave(tmp_path / "cats", cats, "FINISHED")
+    known = run_folders(tmp_path)
+    assert launcher._before(cats, known, tmp_path / "0").path == tmp_path / "cats"
+    assert launcher._before(dogs, known, tmp_path / "0") is None
+    # A published set is the same wherever it lies.
+    here, there = check(["model=mlp", "data=cifar10"]), check(["model=mlp", "data=cifar10", "data.dir=/data"])
+    leave(tmp_path / "cifar", here, "FINISHED")
+    assert launcher._before(there, run_folders(tmp_path), tmp_path / "0").path == tmp_path / "cifar"
 
 
 def test_setting_that_the_launcher_does_not_have_is_refused():

@@ -18,8 +18,7 @@ def check_named(configs: Iterable[RunConfig]) -> None:
     Raises:
         DataError: no such folder, file or run.
     """
-    data = {(config.choices["data"], config.data.arguments["dir"]) for config in configs if _has_own_data(config)}
-    for name, place in sorted(data):
+    for name, place in sorted({(config.choices["data"], place) for config in configs if (place := own_data(config))}):
         find_root(name, place)
     starts = {(config.weights, config.tracking.uri or "") for config in configs if config.weights}
     for named, uri in sorted(starts):
@@ -29,7 +28,11 @@ def check_named(configs: Iterable[RunConfig]) -> None:
             runs.find(named, uri or None)
 
 
-def _has_own_data(config: RunConfig) -> bool:
-    """Whether a data set is read from where the user says, and from nowhere else."""
+def own_data(config: RunConfig) -> str | None:
+    """The user's own folder or file, where a data set is read from that and from nowhere else; else None.
+
+    Such a set is what lies there, which a config's digest does not tell; a published one is the same wherever it lies.
+    """
     place = signature(config.data.target).parameters.get("dir")
-    return config.data.target.startswith("kerasnn.data.") and place is not None and place.required
+    own = config.data.target.startswith("kerasnn.data.") and place is not None and place.required
+    return config.data.arguments["dir"] if own else None

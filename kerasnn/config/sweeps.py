@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hydra_plugins.kerasnn_launcher.settings import TARGET, check
+from kerasnn.config.named import own_data
 from kerasnn.config.strict import RunConfig
 from kerasnn.tracking.same_sweep import alone, digest_of, former
 from kerasnn.tracking.store import resolve_uri
@@ -19,7 +20,9 @@ def identity(configs: Sequence[RunConfig], searched: Sequence[str] = ()) -> str:
         configs: of its runs, as far as they are known before it begins.
         searched: the overrides that a search draws values from.
     """
-    runs = [[config.digest, config.strategy.devices, config.tracking.experiment] for config in configs]
+    runs = [
+        [config.digest, own_data(config), config.strategy.devices, config.tracking.experiment] for config in configs
+    ]
     record = configs[0].tracking
     return digest_of([runs, record.backend, resolve_uri(record.uri), list(searched)])
 

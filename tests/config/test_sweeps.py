@@ -23,6 +23,8 @@ def test_sweep_is_the_same_by_its_runs_in_order_and_by_its_record():
         identity([first, second], ["optimizer.learning_rate=interval(0.1,1)"]),
     ]
     assert len({same, *others}) == 7
+    own = [check(["model=mlp", "data=csv", f"data.dir={name}.csv"]) for name in ("cats", "dogs")]
+    assert identity(own[:1]) != identity(own[1:])
 
 
 @pytest.mark.parametrize(
