@@ -122,12 +122,11 @@ class KerasnnLauncher(Launcher):
         Of several the sweep's own, where it has begun before, or else that on as many devices, which a sweep over their
         number needs.
         """
-        from kerasnn.config.named import own_data
+        from kerasnn.config.named import same_data
 
-        place = own_data(config)
         same = [run for run in known if run.digest == config.digest]
         same = [run for run in same if _value(run, "tracking.experiment") == config.tracking.experiment]
-        same = [run for run in same if place in (None, _value(run, "data.dir"))]
+        same = [run for run in same if same_data(config, run.values)]
         same.sort(key=lambda run: _value(run, "strategy.devices") != config.strategy.devices)
         done = [run for run in same if run.status == "FINISHED" and self.settings.skip_finished]
         open_runs = [run for run in same if run.status != "FINISHED"]

@@ -4,6 +4,7 @@ What lies inside (classes, columns, layers) only the training sees.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from kerasnn.config.inherit import HUB, PUBLISHED
 from kerasnn.config.signature import signature
@@ -36,3 +37,8 @@ def own_data(config: RunConfig) -> str | None:
     place = signature(config.data.target).parameters.get("dir")
     own = config.data.target.startswith("kerasnn.data.") and place is not None and place.required
     return config.data.arguments["dir"] if own else None
+
+
+def same_data(config: RunConfig, values: dict[str, Any]) -> bool:
+    """Whether a run of the same digest, whose plain config is `values`, has the same data of the user's own."""
+    return own_data(config) in (None, values.get("data", {}).get("dir"))

@@ -15,6 +15,7 @@ import yaml
 
 from kerasnn.config.compose import check
 from kerasnn.config.leaves import leaves
+from kerasnn.config.named import same_data
 from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
 from kerasnn.errors import ConfigError, DataError
@@ -57,7 +58,7 @@ def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[
         raise ConfigError(f"resume={named} is for one run: a sweep goes on with hydra/launcher=kerasnn")
     if named == AUTO:
         config = check([*rest, *searched])
-        found = unfinished(config.digest, RUNS, taken=not _chief(config))
+        found = unfinished(config, RUNS, taken=not _chief(config))
         if found is None:
             return rest
         words = rest
@@ -74,16 +75,17 @@ def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[
     return [*words, f"{KEY}={folder}", f"hydra.run.dir={folder}"]
 
 
-def unfinished(digest: str, runs: str | Path, taken: bool = False) -> RunFolder | None:
+def unfinished(config: RunConfig, runs: str | Path, taken: bool = False) -> RunFolder | None:
     """The newest run of a config that was cut off: FAILED, KILLED, or left RUNNING by a process that is dead.
 
     Args:
-        digest: of the config.
+        config: whose digest, and whose data where they are the user's own, the run must have.
         runs: the folder to look in.
         taken: also one that a living process has, as the chief of several workers may by now.
     """
-    cut = (folder for folder in run_folders(runs) if folder.digest == digest and folder.status != "FINISHED")
-    return next((folder for folder in cut if taken or not folder.at_work), None)
+    cut = (run for run in run_folders(runs) if run.digest == config.digest and run.status != "FINISHED")
+    same = (run for run in cut if same_data(config, run.values))
+    return next((run for run in same if taken or not run.at_work), None)
 
 
 def _pair(override: str) -> tuple[str, str]:
