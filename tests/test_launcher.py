@@ -258,6 +258,11 @@ def test_reason_of_a_failure_is_the_last_word_or_the_signal(tmp_path, caplog, co
     launcher._ended(job, False)
     assert caplog.messages[0].startswith("run 0 failed on")
     assert caplog.messages[0].endswith(words)
+    caplog.clear()
+    job.stopped = True
+    with caplog.at_level("INFO"):
+        launcher._ended(job, False)
+    assert caplog.messages[0].startswith("run 0 stopped on")
 
 
 def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):

@@ -148,10 +148,10 @@ class KerasnnLauncher(Launcher):
         if final and (found is None or (found.status == "RUNNING" and not found.at_work)):
             self._close(job, f"{how}\n\n{tail}")
         said = tail.strip().splitlines()[-1:] if job.code > 0 else []  # A signal leaves no last word.
-        level = logging.INFO if job.stopped else logging.ERROR
+        level, verb = (logging.INFO, "stopped") if job.stopped else (logging.ERROR, "failed")
         further = "" if final else "; it is tried again"
         why = "".join(said)[:200] or how
-        log.log(level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, why)
+        log.log(level, "run %d %s on %s (%s)%s: %s", job.number, verb, job.device, job.label, further, why)
 
     def _close(self, job: Job, reason: str) -> None:
         from kerasnn.config.compose import compose
