@@ -27,6 +27,7 @@ from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
+from kerasnn.tracking.runs import located
 from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
 from kerasnn.training.hub import load_preset, refuse_words
 from kerasnn.training.weights import (
@@ -95,7 +96,7 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
     """
     if named.startswith(HUB):
         return Start(named, partial(refuse_words, named), lambda model, _: load_preset(named.removeprefix(HUB), model))
-    path = named if named == "imagenet" else str(runs.located(named))
+    path = named if named == "imagenet" else str(located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
     if named == "imagenet" or official:
         return Start(
@@ -120,7 +121,7 @@ def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None)
     """
     if not named or source.encode is None or named == "imagenet" or named.startswith(HUB):
         return source
-    found = runs.find(str(runs.located(named)), uri)
+    found = runs.find(str(located(named)), uri)
     if not found.tokenizer:
         return source
     tokenizer = Tokenizer.from_json(found.tokenizer)
