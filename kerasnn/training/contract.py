@@ -69,8 +69,7 @@ def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
         if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
             raise ModelError(
                 f"{label} was trained with another tokenizer, by which data={bundle.name}'s numbers are other words: "
-                "take the same data and data.tokenizer, data.vocab_size as that run, or data=text, which takes its "
-                "tokenizer along"
+                "take data that goes by it: data=text, masked_words or text_lm"
             )
         return bundle
     if not contract.mean:

@@ -30,7 +30,7 @@ from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
 from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
-from kerasnn.training.hub import load_preset, refuse_words
+from kerasnn.training.hub import Preset
 from kerasnn.training.weights import (
     Report,
     as_published,
@@ -96,7 +96,8 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
         KerasnnError: nothing is called so, or it cannot be read; one line.
     """
     if named.startswith(HUB):
-        return Start(named, partial(refuse_words, named), lambda model, _: load_preset(named.removeprefix(HUB), model))
+        preset = _preset(named)
+        return Start(named, preset.apply, lambda model, _: preset.load(model), preset.contract)
     path = named if named == "imagenet" else str(located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
     if named == "imagenet" or official:
@@ -120,21 +121,33 @@ def located(named: str) -> Path:
 
 
 def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:
-    """The source, its texts to be read by the tokenizer of the run that a training starts from, if it has one.
+    """The source, its texts to be read by the tokenizer of what a training starts from, if that has one.
 
     Args:
         named: as `from=` has it; None starts from nothing.
-        source: texts, whose own tokenizer is then never trained; other sources come back as they are.
+        source: texts, which then go by that tokenizer; other sources come back as they are.
         uri: the tracking store that runs are looked up in; None is the default one.
     """
-    if not named or source.encode is None or named == "imagenet" or named.startswith(HUB):
+    if not named or named == "imagenet" or (source.encode is None and source.reread is None):
         return source
-    found = runs.find(str(located(named)), uri)
-    if not found.tokenizer:
+    if named.startswith(HUB):
+        words = _preset(named).words
+        label, tokenizer = named, words and words.tokenizer
+    else:
+        found = runs.find(str(located(named)), uri)
+        label, tokenizer = found.label, found.tokenizer and Tokenizer.from_json(found.tokenizer)
+    if not tokenizer:
         return source
-    tokenizer = Tokenizer.from_json(found.tokenizer)
-    log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, found.label, f"{tokenizer.vocab_size:,}")
+    log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, label, f"{tokenizer.vocab_size:,}")
+    if source.reread:
+        return source.reread(tokenizer)
     return replace(source, encode=partial(source.encode, tokenizer=tokenizer))
+
+
+def _preset(named: str) -> Preset:
+    name = named.removeprefix(HUB)
+    folder = located(name)
+    return Preset(named, str(folder) if folder.is_dir() else name)
 
 
 def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: bool = False) -> Report:

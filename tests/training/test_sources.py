@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 import zipfile
 
 import keras
@@ -14,7 +13,6 @@ from numpy.testing import assert_allclose
 from kerasnn.data.bundle import make_bundle
 from kerasnn.data.stream import batch_at
 from kerasnn.data.synthetic import synthetic
-from kerasnn.data.text import text
 from kerasnn.errors import DataError, ModelError
 from kerasnn.models.bert import bert
 from kerasnn.models.mlp import mlp
@@ -194,35 +192,3 @@ def test_official_weights_come_through_the_same_door(shared_data, monkeypatch):
     assert start.contract == Contract((0.5,) * 3, (0.5,) * 3, (224, 224, 3))
     report = start.load(mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35), NAMES)
     assert report.missing == ("predictions",)
-
-
-def test_preset_of_keras_hub_fills_its_family(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # What it says on import is not about us.
-        hub = pytest.importorskip("keras_hub", reason="needs the extra `hub`")
-    backbone = hub.models.BertBackbone(
-        vocabulary_size=40, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=64, max_sequence_length=12
-    )
-    backbone.save_to_preset(str(tmp_path / "preset"))
-    ours = bert("bert", (8,), 40, num_classes=3, depth=2, width=16, num_heads=2, hidden_dim=64)
-    report = open_start(f"hub:{tmp_path / 'preset'}", "bert").load(ours, NAMES)
-    assert report.missing == ("predictions",)
-    table = backbone.get_layer("token_embedding").get_weights()[0]
-    assert np.array_equal(ours.get_layer("token_embedding").get_weights()[0], table)
-    with pytest.raises(DataError, match="from=hub:nowhere: the preset cannot be had"):
-        open_start("hub:nowhere", "bert").load(ours, NAMES)
-
-
-def test_preset_is_refused_for_data_whose_words_are_others(tmp_path):
-    rows = "".join(f"{'good' if i % 2 else 'bad'}\tfilm number {i}\n" for i in range(40))
-    (tmp_path / "reviews.tsv").write_text("label\ttext\n" + rows, encoding="utf-8")
-    bundle = make_bundle(text(str(tmp_path), sequence_length=8))
-    # As many words or not: they are others, and the refusal comes before the preset is looked for.
-    message = (
-        r"^from=hub:nowhere: a preset's own words, its tokenizer, are not taken over, and data=text's \d+ are others"
-    )
-    with pytest.raises(ModelError, match=message) as caught:
-        open_start("hub:nowhere", "bert").apply(bundle)
-    assert "\n" not in str(caught.value)
-    pictures = make_bundle(synthetic(channels=3))
-    assert open_start("hub:nowhere", "bert").apply(pictures) is pictures
