@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+from keras.src.utils.naming import to_snake_case  # By which a weights file calls layers.
 
 from kerasnn.config.plugins import plugin_packages
 from kerasnn.data.bundle import Bundle, Source, make_bundle
@@ -67,7 +69,7 @@ class Start:
     run: runs.Start | None = None
 
     def check(self, bundle: Bundle, inputs: np.ndarray, fractions: Mapping[str, Any] | None = None) -> None:
-        """The data set, and the first batch of it as the network will see it, against what the weights know.
+        """The data set, and its first batch as the network will see it, but for augmentation, against what they know.
 
         Args:
             bundle: as `apply` made it.
@@ -196,7 +198,15 @@ def _values(trained: keras.Layer, ours: keras.Layer) -> list[np.ndarray]:
 def _load_file(found: runs.Start, contract: Contract, model: keras.Model, class_names: tuple[str, ...]) -> Report:
     theirs = (_open_weights if found.model.name.endswith(".weights.h5") else _open_model)(found, model)
     other = bool(contract.class_names and class_names) and contract.class_names != tuple(class_names)
-    return by_name(theirs, model, found.label, other)
+    report = by_name(theirs, model, found.label, other)
+    kept = [layer.name for layer in weighted(model) if is_head(layer) and layer.name in report.loaded]
+    if kept and class_names and not contract.class_names:
+        log.warning(
+            "%s does not say what its classes are: its head is kept, since it has as many as this data, %d; if they "
+            "are others, give finetune.head_epochs time to learn them",
+            found.label, len(class_names),
+        )  # fmt: skip
+    return report
 
 
 def _open_model(found: runs.Start, _: keras.Model) -> keras.Model:
@@ -250,12 +260,36 @@ def _open_weights(found: runs.Start, model: keras.Model) -> keras.Model:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{found.label} does not hold weights of {model.name}: {reason}") from error
     filled = [layer for layer in weighted(twin) if not any(np.isnan(value).any() for value in layer.get_weights())]
-    return _Filled(model.name, filled)
+    return _Filled(model.name, [*filled, *_others(found.model, twin, {layer.name for layer in filled})])
+
+
+def _others(file: Path, twin: keras.Model, filled: set[str]) -> Iterator["_Stored"]:
+    """What the file has for layers that could not take it, such as a head of other classes."""
+    kinds: Counter[str] = Counter()
+    with h5py.File(file) as stored:
+        for layer in twin.layers:
+            kind = to_snake_case(type(layer).__name__)
+            place = f"layers/{kind}_{kinds[kind]}/vars" if kinds[kind] else f"layers/{kind}/vars"
+            kinds[kind] += 1
+            if layer.weights and layer.name not in filled and len(stored.get(place, ())):
+                yield _Stored(layer.name, [stored[place][number][()] for number in sorted(stored[place], key=int)])
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Weights in a file, with what of a layer `by_name` reads."""
+
+    name: str
+    weights: list[np.ndarray]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """As a layer has it."""
+        return self.weights
 
 
 @dataclass(frozen=True)
 class _Filled:
-    """What of a twin took weights, with the two attributes of a model that `by_name` reads."""
+    """What of a twin took weights or found others, with the two attributes of a model that `by_name` reads."""
 
     name: str
-    layers: list[keras.Layer]
+    layers: list[keras.Layer | _Stored]

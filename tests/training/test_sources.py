@@ -141,11 +141,22 @@ def test_run_that_was_tested_on_other_examples_of_the_same_data_is_a_warning(tmp
     assert (f"{start.label} was trained on this data too (synthetic)" in caplog.text) == warned
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_head_of_unknown_classes_is_kept_with_a_word(tmp_path, caplog, suffix):
+    theirs, same = randomised(network()), network()
+    (theirs.save if suffix == ".keras" else theirs.save_weights)(tmp_path / f"a{suffix}")
+    assert not open_start(str(tmp_path / f"a{suffix}"), "resnet20").load(same, NAMES).skipped
+    assert f"a{suffix} does not say what its classes are: its head is kept" in caplog.text
+    caplog.clear()
+    open_start(str(tmp_path / f"a{suffix}"), "resnet20").load(network(5), "abcde")
+    assert not caplog.text
+
+
 def test_weights_file_fills_all_but_another_head(tmp_path):
     theirs, ours = randomised(network()), network(5)
     theirs.save_weights(tmp_path / "a.weights.h5")
     report = open_start(str(tmp_path / "a.weights.h5"), "resnet20").load(ours, NAMES)
-    assert report.missing == ("predictions",)
+    assert (report.skipped, report.missing) == ({"predictions": "(4, 3) is not (4, 5)"}, ())
     assert_allclose(ours.get_layer("conv1_conv").get_weights(), theirs.get_layer("conv1_conv").get_weights())
 
 
