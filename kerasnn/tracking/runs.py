@@ -106,6 +106,10 @@ def find(named: str, uri: str | None = None) -> Start:
     if not found:
         known = {row["name"] for row in (*local, *stored)} | {row["run_id"] for row in local if row["run_id"]}
         tail = suggestion(named, known).split("known: ")[0]
+        if path.is_dir():
+            raise DataError(f"{named} is a folder, but no run's, which has a {RESULT}: {tail}{LIST}")
+        if path.is_file():
+            raise DataError(f"{named} is a file, but none of weights, which are {', '.join(FILES)}: {tail}{LIST}")
         raise DataError(f"{named} is no run, file or folder: {tail}{LIST}")
     return _read(_fetch(f"runs:/{found['run_id']}/{MODEL}", resolve_uri(uri)))
 

@@ -63,8 +63,13 @@ def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
     """`bundle` with its inputs made as the weights expect them.
 
     Raises:
-        ModelError: no preparation can help: another number of channels, other tokens.
+        ModelError: no preparation can help: another number of channels, other tokens, words for pictures.
     """
+    knows = "tokens" if contract.tokenizer else "pictures" if contract.mean else bundle.kind
+    if knows != bundle.kind:
+        raise ModelError(
+            f"{label} was trained on {knows}, but data={bundle.name} gives {bundle.kind}: choose other data"
+        )
     if bundle.kind == "tokens":
         if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
             raise ModelError(

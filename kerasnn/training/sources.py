@@ -149,7 +149,7 @@ def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None)
 def _preset(named: str) -> Preset:
     name = named.removeprefix(HUB)
     folder = located(name)
-    return Preset(named, str(folder) if folder.is_dir() else name)
+    return Preset(named, str(folder) if name and folder.is_dir() else name)
 
 
 def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: bool = False) -> Report:

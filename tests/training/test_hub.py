@@ -15,7 +15,7 @@ from kerasnn.data.sequences import sequences
 from kerasnn.data.synthetic import synthetic
 from kerasnn.data.text import text
 from kerasnn.data.text_lm import text_lm
-from kerasnn.data.tokenizer import SEP, Tokenizer
+from kerasnn.data.tokenizer import SEP, SPECIAL, Tokenizer
 from kerasnn.errors import ConfigError, DataError, ModelError
 from kerasnn.models.bert import bert
 from kerasnn.models.gpt import gpt
@@ -160,17 +160,21 @@ def test_vit_sees_a_picture_as_keras_hub_does(tmp_path):
 
 
 def test_training_goes_on_from_a_preset_and_another_from_that(tmp_path, bert_preset, reviews, caplog):
-    folder, _, _ = bert_preset
+    folder, backbone, _ = bert_preset
     caplog.set_level("INFO")
     recipe = ["model=bert", *TINY, "model.hidden_dim=32", "data=text", f"data.dir={reviews}", "data.sequence_length=12"]
-    recipe += ["trainer=finetune", "trainer.epochs=2", "trainer.batch_size=8", "finetune.head_epochs=1"]
+    recipe += ["trainer=finetune", "trainer.epochs=1", "trainer.batch_size=8", "finetune.unfreeze=null"]
     result = run(compose([*recipe, f"from=hub:{folder}"]), MemoryTracker(), tmp_path)
     assert f"tokens by the tokenizer of hub:{folder}, {len(PIECES)} of them" in caplog.text
     # Words, positions, segments, a normalization, two blocks, and the dense layer upon [CLS]; the head is new.
     assert f"from hub:{folder}: 7 layers loaded, predictions new" in caplog.text
-    # Eight features and a number for each of two classes; then all there is.
+    # Eight features and a number for each of two classes; all else is the preset's.
     kept = keras.saving.load_model(tmp_path / "checkpoints" / "best.keras")
-    assert result.history["finetune/params_trainable"] == [8 * 2 + 2, kept.count_params()]
+    assert result.history["finetune/params_trainable"] == [8 * 2 + 2]
+    table = kept.get_layer("token_embedding").get_weights()[0]
+    assert np.array_equal(
+        table[:5], backbone.token_embedding.get_weights()[0][[PIECES.index(name) for name in SPECIAL]]
+    )
     # The run has its words with it, and needs the preset no longer.
     tokenizer = Tokenizer.from_json((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     assert tokenizer.decode(tokenizer.encode("Good FILMS.")) == "good films."
