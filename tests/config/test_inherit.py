@@ -67,6 +67,10 @@ def test_finetune_file_says_what_the_schema_says(root):
     assert compose().finetune is None
 
 
+def test_head_alone_takes_as_many_epochs_as_there_are():
+    assert compose(["trainer=finetune", "from=imagenet", "finetune.unfreeze=null", "trainer.epochs=1"]).finetune
+
+
 def test_finetune_chooses_a_schedule_that_the_user_may_replace():
     assert compose(["trainer=finetune", "from=imagenet"]).choices["schedule"] == "warmup_cosine"
     assert compose(["trainer=finetune", "from=imagenet", "schedule=constant"]).choices["schedule"] == "constant"

@@ -21,6 +21,7 @@ from kerasnn.models.bert import bert
 from kerasnn.models.gpt import gpt
 from kerasnn.models.vit import vit
 from kerasnn.tracking.tracker import MemoryTracker
+from kerasnn.training.hub import Preset
 from kerasnn.training.run import run
 from kerasnn.training.sources import open_start, with_tokenizer_of
 
@@ -118,7 +119,7 @@ def test_gpt_continues_a_text_as_keras_hub_does(gpt_preset, tmp_path):
     )
     assert (report.skipped, report.missing) == ({}, ())
     assert bundle.vocab_size == tokenizer.vocabulary_size() + 4  # Of ours it has the end of a text alone.
-    rows = open_start(f"hub:{folder}", "gpt").load.__closure__[0].cell_contents.words.rows
+    rows = Preset(f"hub:{folder}", str(folder)).words.rows
     known = np.array([row is not None for row in rows])
     assert rows[SEP] == tokenizer.end_token_id
     tokens = bundle.test.tokens[:3]
