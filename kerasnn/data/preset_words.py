@@ -5,15 +5,16 @@ Here the special tokens are 0 to 4 in every tokenizer, and padding is 0 in the n
 their vectors is read by `rows` when it moves: what a network answers does not depend on how its words are numbered, and
 everything else, from a run's folder to a network that hides padding, goes on knowing one numbering.
 
-A special token that a preset lacks takes the mean of all its vectors. In a softmax, n such words of V + n then have at
-most the share n / V that equal logits would give them, since the mean of exponentials is no less than the exponential
-of the mean; zeros could take nearly all of it, where the other logits are far below 0, as GPT-2's are.
+A special token that a preset lacks takes the mean of all its vectors. In a softmax over V words and n such ones, these
+then have at most the share n / (V + n), that of equal logits, since the mean of exponentials is no less than the
+exponential of the mean. Zeros could take nearly all of it, where the other logits are far below 0, as GPT-2's are.
 
-The splitting is KerasHub's. For word pieces it differs from that of `Tokenizer.train`: control characters part words
-instead of vanishing, only ASCII's spaces are spaces, and capitals are folded after words are parted, as NFKC_Casefold
-does it (but for Cherokee and some phonetic letters), so that "…" is one word of three dots. For byte pairs it is
-GPT-2's own, which KerasHub follows in its pipelines (called by itself, its tokenizer parts numbers and empty lines as
-Llama 3 does). Text that looks like a special token stays text.
+Word pieces are split as KerasHub does it, not as `Tokenizer.train` does: control characters part words instead of
+vanishing, only ASCII's spaces are spaces, and capitals are folded after words are parted, by NFKC_Casefold (but for
+Cherokee and some phonetic letters), so that "…" is one word of three dots. A word of more than 100 letters is unknown;
+there, of more than 100 bytes. Byte pairs are split by GPT-2's own pattern, which the weights learned from. KerasHub
+keeps to it in its pipelines but for rows of line ends and spaces at the end of a text; called by itself, its tokenizer
+has the pattern of Llama 3. Text that looks like a special token stays text.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,6 +19,7 @@ from kerasnn.errors import ConfigError, DataError, ModelError, suggestion
 from kerasnn.training.contract import Contract, applied, fingerprint
 from kerasnn.training.weights import Report, weighted
 
+POSITIONS = "position_embedding"  # Of words, in a row; those of pictures are a grid.
 UNUSED = {"pooled_dense"}  # What fills gaps reads no pooled features.
 
 # Where a weight of keras-hub's stands in ours, if not at the same place: patterns, each with what it becomes.
@@ -90,7 +91,7 @@ class Preset:
             if isinstance(error.__cause__, FileNotFoundError) or "Unable to find a subclass" in str(error.__cause__):
                 return None
             raise
-        if isinstance(theirs, self.library.models.BertTokenizer):
+        if isinstance(theirs, self.library.models.BertTokenizer) and theirs.split:
             names = (theirs.pad_token, theirs.oov_token, theirs.cls_token, theirs.sep_token, theirs.mask_token)
             return word_pieces(
                 theirs.get_vocabulary(),
@@ -103,7 +104,8 @@ class Preset:
         if isinstance(theirs, self.library.models.GPT2Tokenizer):
             return byte_pairs(theirs.vocabulary, theirs.merges, theirs.end_token, theirs.add_prefix_space)
         raise ModelError(
-            f"from={self.named} reads texts by a {type(theirs).__name__}: known here are those of BERT and GPT-2"
+            f"from={self.named} reads texts by a {type(theirs).__name__} that is not known here: known are BERT's and "
+            "GPT-2's, which split texts by themselves"
         )
 
     @cached_property
@@ -235,7 +237,7 @@ def _place(weight: keras.Variable, layer: keras.Layer) -> str:
 def _value(source: keras.Variable, weight: keras.Variable, layer: str, rows: Sequence[int | None] | None) -> np.ndarray:
     """What of the backbone's weight ours is to take."""
     value = keras.ops.convert_to_numpy(source)
-    if layer == "position_embedding":
+    if layer == POSITIONS:
         return value[: weight.shape[0]]
     if layer != "token_embedding" or rows is None:
         return value

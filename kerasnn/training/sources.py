@@ -27,12 +27,13 @@ from kerasnn.config.plugins import plugin_packages
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import DataError
+from kerasnn.layers.position_embedding import PositionEmbedding
 from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
 from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
-from kerasnn.training.hub import Preset
+from kerasnn.training.hub import POSITIONS, Preset
 from kerasnn.training.weights import (
     Report,
     as_published,
@@ -156,7 +157,8 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
     """Moves the weights of `theirs` into the layers of the same name in `ours`.
 
     Args:
-        theirs: trained; a layer with LoRA counts as its kernel with the update added.
+        theirs: trained; a layer with LoRA counts as its kernel with the update added. A table of positions of words may
+            be longer than that of `ours`, which takes its first rows.
         ours: may have another head.
         label: what messages call `theirs`.
         other_classes: the answers stand for something else, so that no head is kept, whatever its shape.
@@ -188,6 +190,8 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
 def _values(trained: keras.Layer, ours: keras.Layer) -> list[np.ndarray]:
     if getattr(trained, "lora_enabled", False):
         return [keras.ops.convert_to_numpy(value) for value in (trained.kernel, trained.bias) if value is not None]
+    if ours.name == POSITIONS and isinstance(ours, PositionEmbedding):  # A shorter text begins at the same place.
+        return [table[: ours.embeddings.shape[0]] for table in trained.get_weights()]
     if isinstance(trained, TiedEmbedding) and isinstance(ours, TiedEmbedding):
         # A number per word belongs to the head that tells words: the table is the same with and without it.
         there = {weight.name: weight.numpy() for weight in trained.weights}

@@ -18,6 +18,7 @@ from kerasnn.models.bert import bert
 from kerasnn.models.mlp import mlp
 from kerasnn.models.mobilenet import mobilenet_v2
 from kerasnn.models.resnet import resnet_cifar
+from kerasnn.models.vit import vit
 from kerasnn.training.contract import Contract
 from kerasnn.training.record import contract
 from kerasnn.training.sources import by_name, open_start
@@ -115,6 +116,20 @@ def test_by_name_moves_the_table_of_words_between_heads():
     assert_allclose(back.get_layer("token_embedding").get_weights()[0], table)
     assert_allclose(back.get_layer("token_embedding").get_weights()[1], own)
     assert not np.array_equal(own, numbers)
+
+
+def test_by_name_takes_the_first_positions_of_longer_texts_alone():
+    def build(length):
+        return bert("bert", (length,), 20, depth=1, width=8, num_heads=2, hidden_dim=8)
+
+    theirs, short = randomised(build(8)), build(5)
+    assert not by_name(theirs, short, "run a").skipped
+    table = theirs.get_layer("position_embedding").get_weights()[0]
+    assert np.array_equal(short.get_layer("position_embedding").get_weights()[0], table[:5])
+    # Nobody has learned what stands further on; and a picture's patches lie in rows and columns.
+    assert by_name(theirs, build(9), "run a").skipped == {"position_embedding": "(8, 8) is not (9, 8)"}
+    wide, narrow = (vit("vit_tiny", (4, side, 3), 3, depth=1, width=6, num_heads=3) for side in (12, 8))
+    assert by_name(wide, narrow, "run b").skipped == {"positions": "(4, 6) is not (3, 6)"}
 
 
 @pytest.mark.parametrize("named", ["folder", "file"])
