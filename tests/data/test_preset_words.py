@@ -21,7 +21,7 @@ FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 NAMES = dict(enumerate(SPECIAL))
 AWKWARD = [
     "The quick brown fox jumped, didn't it?",
-    "NAÏVE café CAFÉ Straße ΣΊΣΥΦΟΣ ﬁne ᾳ ᾴ ῼ İstanbul ǅ e\u0301",
+    "NAÏVE café CAFÉ Straße ΣΊΣΥΦΟΣ Σίσυφος ﬁne ᾳ ᾴ ῼ İstanbul ǅ e\u0301",
     "¿Qué? ¡no!… ‼ «wow» — ok; $5 ^2 `a` ~b|c+d<=>",
     "日本語の文章 中文abc 㐀 豈 한국어 조선",
     "x\u00a0y \u2009z a\u200bb soft\u00adhyphen \x1b[0m \x7f",
