@@ -1,6 +1,7 @@
 """`from=RUN` without a `model=` beside it means that run's network too: its values, as overrides before all others."""
 
 import json
+import re
 from collections.abc import Sequence
 
 from kerasnn.config.leaves import leaves
@@ -9,6 +10,9 @@ from kerasnn.tracking import runs
 
 PUBLISHED = "imagenet"
 HUB = "hub:"
+
+QUOTES = ("'", '"')
+ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")
 
 OWN = ("_target_", "weights", "pretrain")
 """What of a run's section `model` says where that run started: the one that goes on starts elsewhere."""
@@ -29,16 +33,21 @@ def inherited(overrides: Sequence[str]) -> list[str]:
         ['model=resnet20', '++model.pretrain=null', '++model.variant="resnet20"', '++model.dropout=0.0']
     """
     given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-    named = given.get("from", "null").strip("\"'")
+    named = _plain(given.get("from", "null"))
     chosen = "model" in given or given.get("experiment", "null") != "null"
     if chosen or named in ("null", "", PUBLISHED) or named.startswith(HUB):
         return []
-    if "," in named:
+    if "," in ESCAPED.sub("", given["from"]) and given["from"][0] not in QUOTES:
         raise ConfigError(f"from={named} names several runs, which bring a network each: choose one for all by model=")
-    start = runs.find(named, given.get("tracking.uri"))
+    start = runs.find(named, _plain(given["tracking.uri"]) if "tracking.uri" in given else None)
     if start.choice is None:
         return []
     own = {key: value for key, value in start.network.items() if key not in OWN}
     values = [f"++{key}={json.dumps(value, ensure_ascii=False)}" for key, value in leaves(own, "model.")]
     further = ["++model.pretrain=null"] if start.network.get("pretrain") else []
     return [f"model={start.choice}", *further, *values]
+
+
+def _plain(value: str) -> str:
+    """A value as it was meant: without quotes, or without the backslashes that Hydra writes into a sweep's cells."""
+    return value.strip("\"'") if value.startswith(QUOTES) else ESCAPED.sub(r"\1", value)

@@ -55,7 +55,8 @@ class Finetune:
     """How weights from elsewhere are made to fit new data, phase by phase, within `trainer.epochs`.
 
     Args:
-        head_epochs: epochs in which only the head learns, and what else has no weights yet.
+        head_epochs: epochs in which only the head learns, and what else has no weights yet; all, where nothing is
+            unfrozen.
         unfreeze: the stage from which on, up to the head, everything learns after that: `conv5`, `block_16`, `stage4`
             for the fourth from below, `all`; several are a phase each and share the epochs; null leaves it at the head.
         bn: batch normalization: `frozen` keeps statistics, scales and shifts; `adapt` lets the statistics of all layers

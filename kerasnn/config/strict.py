@@ -224,9 +224,11 @@ def _read_start(values: dict[str, Any], finetune: schema.Finetune | None, traine
         raise ConfigError(
             "trainer=finetune starts from weights: give from=RUN, from=FILE.keras or model.weights=imagenet"
         )
-    if finetune and finetune.head_epochs + len(finetune.stages) > trainer.epochs:
-        phases = f"finetune.head_epochs={finetune.head_epochs} and {len(finetune.stages)} phases of finetune.unfreeze"
-        least = finetune.head_epochs + len(finetune.stages)
+    stages = len(finetune.stages) if finetune else 0
+    if stages and finetune.head_epochs + stages > trainer.epochs:  # Without stages, the head has all epochs.
+        parts = "a phase" if stages == 1 else f"{stages} phases"
+        phases = f"finetune.head_epochs={finetune.head_epochs} and {parts} of finetune.unfreeze"
+        least = finetune.head_epochs + stages
         raise ConfigError(f"trainer.epochs={trainer.epochs} is too few for {phases}: give {least} or more")
     return read
 

@@ -37,6 +37,7 @@ class Source:
         tokenizer: between text and the tokens of the examples; None for pictures.
         encode: for texts: turns the splits into tokens, once it is settled who is in train, from which alone the
             tokenizer may learn; or by the `tokenizer` that it is given.
+        reread: for texts that are tokens already: the same source, read by another tokenizer.
         hide: `hide(tokens, labels, seed, vocab_size)` hides some tokens of each training batch, which are then what is
             to be told, from both sides; the stream draws them anew in each epoch. None hides nothing.
     """
@@ -50,6 +51,7 @@ class Source:
     origin: str = ""
     tokenizer: Tokenizer | None = None
     encode: Callable[..., tuple[dict[str, TokenExamples], Tokenizer]] | None = None
+    reread: Callable[[Tokenizer], "Source"] | None = None
     hide: Hide | None = None
 
 

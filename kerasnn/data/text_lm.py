@@ -1,6 +1,7 @@
 """Plain text to continue: windows of tokens, and for each position the token that follows."""
 
 import logging
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -55,20 +56,27 @@ def text_lm(
     root = find_root("text_lm", dir)
     parts = _cut(_read(root))
     learned = Tokenizer.train(_lines(parts["train"]), tokenizer, vocab_size, lower_case)
+    return _windowed(learned, root, parts, sequence_length, stride or sequence_length)
+
+
+def _windowed(tokenizer: Tokenizer, root: Path, parts: dict[str, str], sequence_length: int, stride: int) -> Source:
+    """The source, its text read by a trained tokenizer."""
     splits = {}
     for split, part in parts.items():
-        ids = _encode(learned, part)
+        ids = _encode(tokenizer, part)
         if len(ids) <= sequence_length:
             raise DataError(
                 f"text_lm: {split} has {len(ids)} tokens of {root}, a window needs {sequence_length + 1}: "
                 "give more text, or a smaller data.sequence_length"
             )
-        splits[split] = _windows(ids, sequence_length, stride or sequence_length)
+        splits[split] = _windows(ids, sequence_length, stride)
+        counts = len(ids), tokenizer.vocab_size, (ids == UNK).sum(), len(splits[split])
         log.info(
             "text_lm: %s: %s tokens of %s kinds, %s of them unknown, in %s windows",
-            *(split, f"{len(ids):,}", f"{learned.vocab_size:,}", f"{(ids == UNK).sum():,}", f"{len(splits[split]):,}"),
+            *(split, *(f"{count:,}" for count in counts)),
         )
-    return Source("text_lm", class_names=(), origin=str(root), tokenizer=learned, **splits)
+    reread = partial(_windowed, root=root, parts=parts, sequence_length=sequence_length, stride=stride)
+    return Source("text_lm", class_names=(), origin=str(root), tokenizer=tokenizer, reread=reread, **splits)
 
 
 def _read(root: Path) -> str:

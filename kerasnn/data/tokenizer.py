@@ -43,7 +43,7 @@ class Tokenizer:
     """
 
     def __init__(self, json: str):
-        self._backend = _library().Tokenizer.from_str(json)
+        self._backend = open_library().Tokenizer.from_str(json)
         self._backend.encode_special_tokens = True  # "[MASK]" in a text is a text: masks are put in by number.
 
     @classmethod
@@ -66,7 +66,7 @@ class Tokenizer:
                 f"give {_SMALLEST[kind]} or more, of which {len(SPECIAL)} are special tokens"
             )
         learn = {"word_piece": _word_pieces, "byte_pair": _byte_pairs, "character": _characters}[kind]
-        return cls(learn(_library(), texts, vocab_size, lower_case).to_str())
+        return cls(learn(open_library(), texts, vocab_size, lower_case).to_str())
 
     @classmethod
     def from_json(cls, json: str) -> "Tokenizer":
@@ -98,7 +98,7 @@ class Tokenizer:
         return self._backend.decode(kept, skip_special_tokens=False)
 
 
-def _library() -> Any:
+def open_library() -> Any:
     """Hugging Face's `tokenizers`, told beforehand that its threads are wanted: or it warns at every later fork."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     import tokenizers

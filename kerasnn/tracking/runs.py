@@ -110,7 +110,12 @@ def find(named: str, uri: str | None = None) -> Start:
     stored = _stored(resolve_uri(uri))
     if found := _one(named, meant(named, stored, _kept)):
         return _read(_fetch(f"runs:/{found.run_id}/{MODEL}", resolve_uri(uri)))
-    raise DataError(f"{named} is no run, file or folder: {nearest(named, [*local, *stored])}{LIST}")
+    tail = nearest(named, [*local, *stored])
+    if path.is_dir():
+        raise DataError(f"{named} is a folder, but no run's, which has a {RESULT}: {tail}{LIST}")
+    if path.is_file():
+        raise DataError(f"{named} is a file, but none of weights, which are {', '.join(FILES)}: {tail}{LIST}")
+    raise DataError(f"{named} is no run, file or folder: {tail}{LIST}")
 
 
 def located(named: str) -> Path:

@@ -63,14 +63,18 @@ def applied(contract: Contract, label: str, bundle: Bundle) -> Bundle:
     """`bundle` with its inputs made as the weights expect them.
 
     Raises:
-        ModelError: no preparation can help: another number of channels, other tokens.
+        ModelError: no preparation can help: another number of channels, other tokens, words for pictures.
     """
+    knows = "tokens" if contract.tokenizer else "pictures" if contract.mean else bundle.kind
+    if knows != bundle.kind:
+        raise ModelError(
+            f"{label} was trained on {knows}, but data={bundle.name} gives {bundle.kind}: choose other data"
+        )
     if bundle.kind == "tokens":
         if contract.tokenizer and contract.tokenizer != fingerprint(bundle.tokenizer.to_json()):
             raise ModelError(
                 f"{label} was trained with another tokenizer, by which data={bundle.name}'s numbers are other words: "
-                "take the same data and data.tokenizer, data.vocab_size as that run, or data=text, which takes its "
-                "tokenizer along"
+                "take data that goes by it: data=text, masked_words or text_lm"
             )
         return bundle
     if not contract.mean:

@@ -9,27 +9,31 @@ import json
 import logging
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
+from keras.src.utils.naming import to_snake_case  # By which a weights file calls layers.
 
 from kerasnn.config.plugins import plugin_packages
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import DataError
+from kerasnn.layers.position_embedding import PositionEmbedding
 from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
 from kerasnn.tracking.runs import located
 from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
-from kerasnn.training.hub import load_preset, refuse_words
+from kerasnn.training.hub import POSITIONS, Preset
 from kerasnn.training.weights import (
     Report,
     as_published,
@@ -66,7 +70,7 @@ class Start:
     run: runs.Start | None = None
 
     def check(self, bundle: Bundle, inputs: np.ndarray, fractions: Mapping[str, Any] | None = None) -> None:
-        """The data set, and the first batch of it as the network will see it, against what the weights know.
+        """The data set, and its first batch as the network will see it, but for augmentation, against what they know.
 
         Args:
             bundle: as `apply` made it.
@@ -95,7 +99,8 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
         KerasnnError: nothing is called so, or it cannot be read; one line.
     """
     if named.startswith(HUB):
-        return Start(named, partial(refuse_words, named), lambda model, _: load_preset(named.removeprefix(HUB), model))
+        preset = _preset(named)
+        return Start(named, preset.apply, lambda model, _: preset.load(model), preset.contract)
     path = named if named == "imagenet" else str(located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
     if named == "imagenet" or official:
@@ -112,28 +117,41 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
 
 
 def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:
-    """The source, its texts to be read by the tokenizer of the run that a training starts from, if it has one.
+    """The source, its texts to be read by the tokenizer of what a training starts from, if that has one.
 
     Args:
         named: as `from=` has it; None starts from nothing.
-        source: texts, whose own tokenizer is then never trained; other sources come back as they are.
+        source: texts, which then go by that tokenizer; other sources come back as they are.
         uri: the tracking store that runs are looked up in; None is the default one.
     """
-    if not named or source.encode is None or named == "imagenet" or named.startswith(HUB):
+    if not named or named == "imagenet" or (source.encode is None and source.reread is None):
         return source
-    found = runs.find(str(located(named)), uri)
-    if not found.tokenizer:
+    if named.startswith(HUB):
+        words = _preset(named).words
+        label, tokenizer = named, words and words.tokenizer
+    else:
+        found = runs.find(str(located(named)), uri)
+        label, tokenizer = found.label, found.tokenizer and Tokenizer.from_json(found.tokenizer)
+    if not tokenizer:
         return source
-    tokenizer = Tokenizer.from_json(found.tokenizer)
-    log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, found.label, f"{tokenizer.vocab_size:,}")
+    log.info("%s: tokens by the tokenizer of %s, %s of them", source.name, label, f"{tokenizer.vocab_size:,}")
+    if source.reread:
+        return source.reread(tokenizer)
     return replace(source, encode=partial(source.encode, tokenizer=tokenizer))
+
+
+def _preset(named: str) -> Preset:
+    name = named.removeprefix(HUB)
+    folder = located(name)
+    return Preset(named, str(folder) if name and folder.is_dir() else name)
 
 
 def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: bool = False) -> Report:
     """Moves the weights of `theirs` into the layers of the same name in `ours`.
 
     Args:
-        theirs: trained; a layer with LoRA counts as its kernel with the update added.
+        theirs: trained; a layer with LoRA counts as its kernel with the update added. A table of positions of words may
+            be longer than that of `ours`, which takes its first rows.
         ours: may have another head.
         label: what messages call `theirs`.
         other_classes: the answers stand for something else, so that no head is kept, whatever its shape.
@@ -165,6 +183,8 @@ def by_name(theirs: keras.Model, ours: keras.Model, label: str, other_classes: b
 def _values(trained: keras.Layer, ours: keras.Layer) -> list[np.ndarray]:
     if getattr(trained, "lora_enabled", False):
         return [keras.ops.convert_to_numpy(value) for value in (trained.kernel, trained.bias) if value is not None]
+    if ours.name == POSITIONS and isinstance(ours, PositionEmbedding):  # A shorter text begins at the same place.
+        return [table[: ours.embeddings.shape[0]] for table in trained.get_weights()]
     if isinstance(trained, TiedEmbedding) and isinstance(ours, TiedEmbedding):
         # A number per word belongs to the head that tells words: the table is the same with and without it.
         there = {weight.name: weight.numpy() for weight in trained.weights}
@@ -175,7 +195,15 @@ def _values(trained: keras.Layer, ours: keras.Layer) -> list[np.ndarray]:
 def _load_file(found: runs.Start, contract: Contract, model: keras.Model, class_names: tuple[str, ...]) -> Report:
     theirs = (_open_weights if found.model.name.endswith(".weights.h5") else _open_model)(found, model)
     other = bool(contract.class_names and class_names) and contract.class_names != tuple(class_names)
-    return by_name(theirs, model, found.label, other)
+    report = by_name(theirs, model, found.label, other)
+    kept = [layer.name for layer in weighted(model) if is_head(layer) and layer.name in report.loaded]
+    if kept and class_names and not contract.class_names:
+        log.warning(
+            "%s does not say what its classes are: its head is kept, since it has as many as this data, %d; if they "
+            "are others, give finetune.head_epochs time to learn them",
+            found.label, len(class_names),
+        )  # fmt: skip
+    return report
 
 
 def _open_model(found: runs.Start, _: keras.Model) -> keras.Model:
@@ -229,12 +257,36 @@ def _open_weights(found: runs.Start, model: keras.Model) -> keras.Model:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{found.label} does not hold weights of {model.name}: {reason}") from error
     filled = [layer for layer in weighted(twin) if not any(np.isnan(value).any() for value in layer.get_weights())]
-    return _Filled(model.name, filled)
+    return _Filled(model.name, [*filled, *_others(found.model, twin, {layer.name for layer in filled})])
+
+
+def _others(file: Path, twin: keras.Model, filled: set[str]) -> Iterator["_Stored"]:
+    """What the file has for layers that could not take it, such as a head of other classes."""
+    kinds: Counter[str] = Counter()
+    with h5py.File(file) as stored:
+        for layer in twin.layers:
+            kind = to_snake_case(type(layer).__name__)
+            place = f"layers/{kind}_{kinds[kind]}/vars" if kinds[kind] else f"layers/{kind}/vars"
+            kinds[kind] += 1
+            if layer.weights and layer.name not in filled and len(stored.get(place, ())):
+                yield _Stored(layer.name, [stored[place][number][()] for number in sorted(stored[place], key=int)])
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Weights in a file, with what of a layer `by_name` reads."""
+
+    name: str
+    weights: list[np.ndarray]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """As a layer has it."""
+        return self.weights
 
 
 @dataclass(frozen=True)
 class _Filled:
-    """What of a twin took weights, with the two attributes of a model that `by_name` reads."""
+    """What of a twin took weights or found others, with the two attributes of a model that `by_name` reads."""
 
     name: str
-    layers: list[keras.Layer]
+    layers: list[keras.Layer | _Stored]

@@ -34,6 +34,13 @@ def test_from_a_run_brings_its_network(earlier):
     assert changed_values(config) == {"from": earlier, "model.widths": [4, 8, 8], "model.dropout": 0.5}
 
 
+def test_from_a_run_whose_folder_needs_backslashes_brings_its_network(earlier, tmp_path):
+    (tmp_path / "runs" / "a").rename(tmp_path / "runs" / "a (1), b=2")
+    for override in (r"from=runs/a\ \(1\)\,\ b\=2", "from='runs/a (1), b=2'"):
+        config = compose([override])
+        assert (config.choices["model"], config.weights) == ("resnet20", "runs/a (1), b=2")
+
+
 def test_the_users_own_word_beats_the_runs(earlier):
     assert compose([f"from={earlier}", "model.dropout=0.25"]).model.arguments["dropout"] == 0.25
     assert compose(["from=mine", "model=resnet32"]).model.arguments["variant"] == "resnet32"
@@ -41,8 +48,10 @@ def test_the_users_own_word_beats_the_runs(earlier):
 
 @pytest.mark.parametrize("named", ["imagenet", "hub:bert_tiny_en_uncased"])
 def test_from_published_weights_brings_no_network(named):
-    config = compose([f"from={named}"])
-    assert (config.choices["model"], config.weights) == ("lenet5", named)
+    # The second is how Hydra writes it into the cells of a sweep, and of a single run.
+    for override in (f"from={named}", "from=" + named.replace(":", "\\:"), f"from='{named}'"):
+        config = compose([override])
+        assert (config.choices["model"], config.weights) == ("lenet5", named)
 
 
 def test_weights_of_a_model_are_the_same_as_from():
@@ -56,6 +65,10 @@ def test_finetune_file_says_what_the_schema_says(root):
     assert Finetune(**written["finetune"]) == Finetune()
     assert compose(["trainer=finetune", "from=imagenet"]).finetune == Finetune()
     assert compose().finetune is None
+
+
+def test_head_alone_takes_as_many_epochs_as_there_are():
+    assert compose(["trainer=finetune", "from=imagenet", "finetune.unfreeze=null", "trainer.epochs=1"]).finetune
 
 
 def test_finetune_chooses_a_schedule_that_the_user_may_replace():

@@ -79,9 +79,12 @@ def test_find_reads_a_damaged_record_as_none(place):
         ("abcdef0", "abcdef0 fits 2 runs: give the id or the folder of one"),
         ("abcdef", "abcdef is no run, file or folder"),  # Too short to be the beginning of an id.
         ("best.keras", "best.keras: there is no such file"),
+        ("runs/day", "runs/day is a folder, but no run's, which has a result.json: python -m kerasnn compare"),
+        ("notes.txt", "notes.txt is a file, but none of weights, which are .keras, .h5, .hdf5: python -m kerasnn"),
     ],
 )
 def test_find_says_in_one_line_what_cannot_be_meant(place, named, message):
+    (place / "notes.txt").touch()
     with pytest.raises(DataError) as caught:
         runs.find(named)
     assert message in str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 from kerasnn.data.bundle import Source, make_bundle
 from kerasnn.data.examples import ArrayExamples
 from kerasnn.data.masked_words import masked_words
+from kerasnn.data.sequences import sequences
 from kerasnn.data.stream import batch_at
 from kerasnn.data.synthetic import synthetic
 from kerasnn.data.text import text
@@ -28,6 +29,10 @@ def test_contract_refuses_what_no_preparation_can_mend(caplog):
     grey = make_bundle(synthetic(channels=1))
     with pytest.raises(ModelError, match="run a sees colours, three channels, but data=synthetic has 1: choose other"):
         applied(Contract(mean=(0.5,) * 3, deviation=(0.5,) * 3), "run a", grey)
+    with pytest.raises(ModelError, match="run c was trained on tokens, but data=synthetic gives pictures: choose"):
+        applied(Contract(tokenizer="f1"), "run c", grey)
+    with pytest.raises(ModelError, match="run d was trained on pictures, but data=sequences gives tokens: choose"):
+        applied(Contract(mean=(0.5,), deviation=(0.5,)), "run d", make_bundle(sequences(examples=40)))
     assert applied(Contract(), "file b", grey) is grey
     assert "file b does not say how its pictures were made" in caplog.text
 

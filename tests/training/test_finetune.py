@@ -293,13 +293,18 @@ def test_phases_are_one_training_of_which_each_is_tracked(tuned):
     assert [layer.name for layer in best.layers if not layer.trainable] == []  # Whoever gets it finds nothing frozen.
 
 
-def test_head_phase_leaves_all_else_as_it_was_loaded(tuned, first):
+def test_phases_leave_all_that_is_frozen_as_it_was_loaded(tuned, first):
     _, _, _, seen = tuned
     loaded = keras.saving.load_model(first / "checkpoints" / "best.keras")
     begin, end = seen[0]["weights"], seen[1]["weights"]
     assert not changed(begin, loaded)  # Same classes: the head was kept too.
     assert {path for path in begin if not np.array_equal(begin[path], end[path])} == {
         "predictions/kernel", "predictions/bias",
+    }  # fmt: skip
+    # The phase after that, in a real training with decay and a schedule: its stage alone, and no statistic.
+    begin, end = seen[2]["weights"], seen[3]["weights"]
+    assert {path for path in begin if not np.array_equal(begin[path], end[path])} == {
+        "predictions/kernel", "predictions/bias", "conv4_block1_1_conv/kernel", "conv4_block1_2_conv/kernel",
     }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 import zipfile
 
 import keras
@@ -14,12 +13,12 @@ from numpy.testing import assert_allclose
 from kerasnn.data.bundle import make_bundle
 from kerasnn.data.stream import batch_at
 from kerasnn.data.synthetic import synthetic
-from kerasnn.data.text import text
 from kerasnn.errors import DataError, ModelError
 from kerasnn.models.bert import bert
 from kerasnn.models.mlp import mlp
 from kerasnn.models.mobilenet import mobilenet_v2
 from kerasnn.models.resnet import resnet_cifar
+from kerasnn.models.vit import vit
 from kerasnn.training.contract import Contract
 from kerasnn.training.record import contract
 from kerasnn.training.sources import by_name, open_start
@@ -119,6 +118,20 @@ def test_by_name_moves_the_table_of_words_between_heads():
     assert not np.array_equal(own, numbers)
 
 
+def test_by_name_takes_the_first_positions_of_longer_texts_alone():
+    def build(length):
+        return bert("bert", (length,), 20, depth=1, width=8, num_heads=2, hidden_dim=8)
+
+    theirs, short = randomised(build(8)), build(5)
+    assert not by_name(theirs, short, "run a").skipped
+    table = theirs.get_layer("position_embedding").get_weights()[0]
+    assert np.array_equal(short.get_layer("position_embedding").get_weights()[0], table[:5])
+    # Nobody has learned what stands further on; and a picture's patches lie in rows and columns.
+    assert by_name(theirs, build(9), "run a").skipped == {"position_embedding": "(8, 8) is not (9, 8)"}
+    wide, narrow = (vit("vit_tiny", (4, side, 3), 3, depth=1, width=6, num_heads=3) for side in (12, 8))
+    assert by_name(wide, narrow, "run b").skipped == {"positions": "(4, 6) is not (3, 6)"}
+
+
 @pytest.mark.parametrize("named", ["folder", "file"])
 def test_a_run_gives_its_weights_its_contract_and_its_classes(tmp_path, named):
     theirs = randomised(network())
@@ -143,11 +156,22 @@ def test_run_that_was_tested_on_other_examples_of_the_same_data_is_a_warning(tmp
     assert (f"{start.label} was trained on this data too (synthetic)" in caplog.text) == warned
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_head_of_unknown_classes_is_kept_with_a_word(tmp_path, caplog, suffix):
+    theirs, same = randomised(network()), network()
+    (theirs.save if suffix == ".keras" else theirs.save_weights)(tmp_path / f"a{suffix}")
+    assert not open_start(str(tmp_path / f"a{suffix}"), "resnet20").load(same, NAMES).skipped
+    assert f"a{suffix} does not say what its classes are: its head is kept" in caplog.text
+    caplog.clear()
+    open_start(str(tmp_path / f"a{suffix}"), "resnet20").load(network(5), "abcde")
+    assert not caplog.text
+
+
 def test_weights_file_fills_all_but_another_head(tmp_path):
     theirs, ours = randomised(network()), network(5)
     theirs.save_weights(tmp_path / "a.weights.h5")
     report = open_start(str(tmp_path / "a.weights.h5"), "resnet20").load(ours, NAMES)
-    assert report.missing == ("predictions",)
+    assert (report.skipped, report.missing) == ({"predictions": "(4, 3) is not (4, 5)"}, ())
     assert_allclose(ours.get_layer("conv1_conv").get_weights(), theirs.get_layer("conv1_conv").get_weights())
 
 
@@ -194,35 +218,3 @@ def test_official_weights_come_through_the_same_door(shared_data, monkeypatch):
     assert start.contract == Contract((0.5,) * 3, (0.5,) * 3, (224, 224, 3))
     report = start.load(mobilenet_v2((32, 32, 3), 10, width_multiplier=0.35), NAMES)
     assert report.missing == ("predictions",)
-
-
-def test_preset_of_keras_hub_fills_its_family(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # What it says on import is not about us.
-        hub = pytest.importorskip("keras_hub", reason="needs the extra `hub`")
-    backbone = hub.models.BertBackbone(
-        vocabulary_size=40, num_layers=2, num_heads=2, hidden_dim=16, intermediate_dim=64, max_sequence_length=12
-    )
-    backbone.save_to_preset(str(tmp_path / "preset"))
-    ours = bert("bert", (8,), 40, num_classes=3, depth=2, width=16, num_heads=2, hidden_dim=64)
-    report = open_start(f"hub:{tmp_path / 'preset'}", "bert").load(ours, NAMES)
-    assert report.missing == ("predictions",)
-    table = backbone.get_layer("token_embedding").get_weights()[0]
-    assert np.array_equal(ours.get_layer("token_embedding").get_weights()[0], table)
-    with pytest.raises(DataError, match="from=hub:nowhere: the preset cannot be had"):
-        open_start("hub:nowhere", "bert").load(ours, NAMES)
-
-
-def test_preset_is_refused_for_data_whose_words_are_others(tmp_path):
-    rows = "".join(f"{'good' if i % 2 else 'bad'}\tfilm number {i}\n" for i in range(40))
-    (tmp_path / "reviews.tsv").write_text("label\ttext\n" + rows, encoding="utf-8")
-    bundle = make_bundle(text(str(tmp_path), sequence_length=8))
-    # As many words or not: they are others, and the refusal comes before the preset is looked for.
-    message = (
-        r"^from=hub:nowhere: a preset's own words, its tokenizer, are not taken over, and data=text's \d+ are others"
-    )
-    with pytest.raises(ModelError, match=message) as caught:
-        open_start("hub:nowhere", "bert").apply(bundle)
-    assert "\n" not in str(caught.value)
-    pictures = make_bundle(synthetic(channels=3))
-    assert open_start("hub:nowhere", "bert").apply(pictures) is pictures
