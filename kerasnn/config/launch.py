@@ -42,8 +42,8 @@ from kerasnn.config.plugins import plugins
 from kerasnn.config.resume import resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
-from kerasnn.errors import ConfigError
-from kerasnn.tracking.store import resolve_uri
+from kerasnn.errors import ConfigError, DataError
+from kerasnn.tracking.store import RUNS, resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
 from kerasnn.training.lean_import import import_keras
 
@@ -151,6 +151,11 @@ def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: lis
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
+    except PermissionError as error:
+        place = Path(error.filename or "").absolute()
+        if not place.is_relative_to(Path(RUNS).absolute()):
+            raise
+        raise DataError(f"{place} cannot be written: let this user (number {os.getuid()}) own {RUNS}") from error
     return 0
 
 

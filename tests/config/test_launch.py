@@ -63,6 +63,20 @@ def test_folder_in_which_another_process_trains_is_left_as_it_is(tmp_path, monke
     assert {path.name for path in folder.iterdir()} <= {".hydra", "kerasnn.log", "main.log", "cli.log"}
 
 
+def test_runs_that_belong_to_somebody_else_are_told_in_one_line_and_no_other_file(tmp_path, monkeypatch):
+    def barred(*_):
+        raise PermissionError(13, "Permission denied", place)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "_hydra", barred)
+    place = "runs/2026-11-25"  # As Hydra says it.
+    with pytest.raises(DataError, match=r"/runs/2026-11-25 cannot be written: let this user \(number \d+\) own runs"):
+        launch.main(["model=mlp"])
+    place = str(tmp_path / "pictures" / "a.png")
+    with pytest.raises(PermissionError):
+        launch.main(["model=mlp"])
+
+
 def test_cells_that_never_began_are_counted(tmp_path, monkeypatch, capsys):
     # Of three cells one finished, one failed, and with that the launcher stopped.
     class Stopped:
