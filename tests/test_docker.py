@@ -103,7 +103,7 @@ def test_extras_of_the_image_exist():
 
 def test_every_dependency_is_locked_within_its_bounds(pins):
     project = PROJECT["project"]
-    listed = [*project["dependencies"], *(need for extra in ("gpu", "server", "hub", "dev")
+    listed = [*project["dependencies"], *(need for extra in ("gpu", "server", "hub", "slurm", "dev")
                                           for need in project["optional-dependencies"][extra])]  # fmt: skip
     needs = [need for need in map(Requirement, listed) if need.name != "kerasnn"]
     assert len(needs) > 15

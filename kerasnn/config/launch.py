@@ -39,10 +39,10 @@ from kerasnn.config.compose import (
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
 from kerasnn.config.plugins import plugins
-from kerasnn.config.resume import resumed
+from kerasnn.config.resume import begun_again, resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
-from kerasnn.errors import ConfigError, DataError
+from kerasnn.errors import ConfigError, DataError, TrainingError
 from kerasnn.tracking.store import RUNS, resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
 from kerasnn.training.lean_import import import_keras
@@ -224,6 +224,13 @@ def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Track
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit."):
+            raise
+        lost = " ".join(str(error).splitlines()[:2])
+        raise TrainingError(
+            f"the launcher lost a run and waits for no other ({lost}): what died is marked by python -m kerasnn doctor"
+        ) from error
     finally:
         failed = sweep.finish(status)
         begun = len(sweep.children())
@@ -260,6 +267,8 @@ def _train_in(folder: Path, composed: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
+    if hydra_config.mode is RunMode.MULTIRUN:
+        config = begun_again(config, folder)
     recorded = params(config, searched)
     swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
     sweep = Path(swept).absolute() if swept else None

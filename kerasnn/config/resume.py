@@ -8,6 +8,7 @@ the folder that this module leaves behind `resume=` is what `kerasnn.training.re
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ def unfinished(digest: str, runs: str | Path, taken: bool = False) -> RunFolder 
     """
     cut = (folder for folder in run_folders(runs) if folder.digest == digest and folder.status != "FINISHED")
     return next((folder for folder in cut if taken or not folder.at_work), None)
+
+
+def begun_again(config: RunConfig, folder: Path) -> RunConfig:
+    """The config of a sweep's run, which goes on where a scheduler begins it once more in its own folder.
+
+    Slurm does so after a preemption, by the very words of the first time.
+    """
+    found = read_folder(folder)
+    if config.resume or found is None or found.status == "FINISHED" or found.digest != config.digest:
+        return config
+    return replace(config, resume=str(folder), values={**config.values, KEY: str(folder)})
 
 
 def _pair(override: str) -> tuple[str, str]:

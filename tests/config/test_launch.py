@@ -5,7 +5,7 @@ import pytest
 from kerasnn.config import launch
 from kerasnn.config.compose import check
 from kerasnn.config.folders import groups
-from kerasnn.errors import ConfigError, DataError
+from kerasnn.errors import ConfigError, DataError, TrainingError
 from kerasnn.tracking.folders import held
 
 
@@ -90,6 +90,28 @@ def test_cells_that_never_began_are_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(launch, "_hydra", lambda *_: None)
     assert launch._sweep([], [], tmp_path, None, 3) == 1
     assert capsys.readouterr().out.startswith("1 of 3 runs finished")
+
+
+def test_launcher_that_gives_up_is_one_line_and_a_failure(tmp_path, monkeypatch):
+    class Stopped:
+        def children(self):
+            return ["finished", "died"]
+
+        def finish(self, status):
+            assert status == "FAILED"
+            return 1
+
+    def gives_up(*_):
+        raise Lost("Job 7 (task: 0) with path x.pkl\nhas not produced any output (state: FAILED)\nError stream:\n---")
+
+    Lost = type("UncompletedJobError", (RuntimeError,), {"__module__": "submitit.core.utils"})
+    monkeypatch.setattr("kerasnn.tracking.sweep.open_sweep", lambda *_: Stopped())
+    monkeypatch.setattr(launch, "_hydra", gives_up)
+    with pytest.raises(TrainingError, match=r"lost a run .*\(Job 7 .* has not produced any output \(state: FAILED\)\)"):
+        launch._sweep([], [], tmp_path, None, 2)
+    Lost.__module__ = "hydra_plugins"  # A defect comes out as it is.
+    with pytest.raises(Lost):
+        launch._sweep([], [], tmp_path, None, 2)
 
 
 def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):
