@@ -279,20 +279,27 @@ def _train_in(folder: Path, composed: DictConfig) -> float:
     installed = {f"plugin.{plugin.package}": plugin.distribution for plugin in plugins() if plugin.conf}
     tags = {**environment_tags(), **installed, "hash.config": config.digest}
     tracker.start(name, config.tracking.experiment, tags, recorded, str(sweep) if sweep else None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # A scheduler's stop ends in order, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _stop)
     # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
     import_keras()
     from kerasnn.training.run import run
 
     try:
         result = run(config, tracker, folder)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print(f"{config.name}: stopped; what was reached is in {os.path.relpath(folder)}")
         raise
     if not chief:  # Nothing searches over its runs, and its best epoch may be one that only the chief has kept.
         return math.nan
     print(_closing_lines(result, folder))
     return result.metrics["best/val_accuracy"]
+
+
+def _stop(*_: object) -> None:
+    """A scheduler's stop ends in order, as Ctrl-C does; Slurm repeats it, even to a task that is ending already."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not isinstance(sys.exception(), SystemExit):
+        raise KeyboardInterrupt
 
 
 def params(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:
