@@ -1,7 +1,8 @@
 # kerasnn with the CUDA libraries as wheels: the base needs none of them, the host a driver and NVIDIA's container toolkit.
 #
 #     docker build -t kerasnn .
-#     docker run --gpus all -v "$PWD/runs:/work/runs" kerasnn model=vgg16 data=cifar10
+#     mkdir -p runs
+#     docker run --gpus all --user "$(id -u):$(id -g)" -v "$PWD/runs:/home/kerasnn/runs" kerasnn model=vgg16 data=cifar10
 #     docker build -t kerasnn --build-arg EXTRAS=server .        # without CUDA: three gigabytes instead of eight
 
 ARG BASE=python:3.12-slim
@@ -17,8 +18,8 @@ ENV PATH=/opt/kerasnn/bin:$PATH \
 
 RUN python3 -m venv /opt/kerasnn \
  && useradd --create-home --uid 1000 kerasnn \
- && mkdir -p /work/runs /artifacts /home/kerasnn/.keras \
- && chown -R kerasnn:kerasnn /work /artifacts /home/kerasnn
+ && mkdir -p /artifacts /home/kerasnn/runs /home/kerasnn/.keras \
+ && chown -R kerasnn:kerasnn /artifacts /home/kerasnn
 
 # The dependencies are a layer of their own, so that a change of the code does not install them anew.
 WORKDIR /src
@@ -32,10 +33,14 @@ COPY . .
 RUN pip install --no-deps --no-build-isolation . && rm -rf /src
 
 USER kerasnn
-WORKDIR /work
+ENV HOME=/home/kerasnn
+WORKDIR /home/kerasnn
 
 # An image that cannot train is not made: two steps on the digits, on the CPU, since a build sees no GPU.
-RUN python -m kerasnn trainer=smoke tracking=none hydra.run.dir=/tmp/smoke && rm -rf /tmp/smoke
+# Whomever --user names can write at home, as one must to whom a mounted folder of the host belongs.
+RUN python -m kerasnn trainer=smoke tracking=none hydra.run.dir=/tmp/smoke \
+ && rm -rf /tmp/smoke \
+ && chmod -R a+rwX /home/kerasnn
 
 # The same while it runs, off the GPU: what trains there needs its memory.
 HEALTHCHECK --interval=30m --timeout=5m --start-period=5m --retries=2 \

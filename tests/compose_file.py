@@ -1,7 +1,10 @@
 """compose.yaml as an engine would read it: variables replaced, by what the environment has or by their defaults."""
 
 import re
+import shutil
+import subprocess
 
+import pytest
 import yaml
 
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -10,6 +13,14 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 def variables(text):
     """The names that the file takes from the environment."""
     return {name for name, _, _ in VARIABLE.findall(text)}
+
+
+def compose_command():
+    """Docker's compose, as a plug-in or as a program of its own; skips where there is none."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
+            return command
+    pytest.skip("needs docker compose")
 
 
 def services(text, **environment):

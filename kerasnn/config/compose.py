@@ -30,6 +30,13 @@ from kerasnn.errors import ConfigError, unknown
 
 VERSION_BASE = "1.3"
 
+PACKAGES = {
+    ("hydra/launcher", "submitit_slurm"): "pip install 'kerasnn[slurm]'",
+    ("hydra/launcher", "submitit_local"): "pip install 'kerasnn[slurm]'",
+    ("hydra/launcher", "ray"): "pip install hydra-ray-launcher",
+}
+"""What brings a choice that is Hydra's and not ours."""
+
 
 class FurtherFolders(SearchPathPlugin):
     """Adds the user's own `conf/` and the plug-ins' to every search path that Hydra makes, shell completion's included.
@@ -200,7 +207,9 @@ def readable(error: Exception) -> ConfigError:
     """Hydra's, OmegaConf's and YAML's errors as one line, with the nearest name or the place in the file."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return ConfigError(unknown(group, choice, groups().get(group, error.options or [])) + left_out())
+        package = PACKAGES.get((group, choice))
+        missing = f"; it comes with {package}" if package else left_out()
+        return ConfigError(unknown(group, choice, groups().get(group, error.options or [])) + missing)
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return ConfigError(f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}")
     return ConfigError(_first_line(error))

@@ -40,12 +40,12 @@ from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
 from kerasnn.config.named import check_named
 from kerasnn.config.plugins import plugins
-from kerasnn.config.resume import resumed
+from kerasnn.config.resume import begun_again, resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.config.sweeps import identity, placed
-from kerasnn.errors import ConfigError
-from kerasnn.tracking.store import resolve_uri
+from kerasnn.errors import ConfigError, DataError, TrainingError
+from kerasnn.tracking.store import RUNS, resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
 from kerasnn.training.lean_import import import_keras
 
@@ -159,6 +159,11 @@ def _launch(
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
+    except PermissionError as error:
+        place = Path(error.filename or "").absolute()
+        if not place.is_relative_to(Path(RUNS).absolute()):
+            raise
+        raise DataError(f"{place} cannot be written: let this user (number {os.getuid()}) own {RUNS}") from error
     return 0
 
 
@@ -229,6 +234,13 @@ def _sweep(
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit."):
+            raise
+        lost = " ".join(str(error).splitlines()[:2])
+        raise TrainingError(
+            f"the launcher lost a run and waits for no other ({lost}): what died is marked by python -m kerasnn doctor"
+        ) from error
     finally:
         failed = sweep.finish(status)
         begun = len(sweep.children())
@@ -265,6 +277,8 @@ def _train_in(folder: Path, composed: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
+    if hydra_config.mode is RunMode.MULTIRUN:
+        config = begun_again(config, folder)
     recorded = params(config, searched)
     swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
     sweep = Path(swept).absolute() if swept else None
@@ -275,20 +289,27 @@ def _train_in(folder: Path, composed: DictConfig) -> float:
     installed = {f"plugin.{plugin.package}": plugin.distribution for plugin in plugins() if plugin.conf}
     tags = {**environment_tags(), **installed, "hash.config": config.digest}
     tracker.start(name, config.tracking.experiment, tags, recorded, str(sweep) if sweep else None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # A scheduler's stop ends in order, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _stop)
     # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
     import_keras()
     from kerasnn.training.run import run
 
     try:
         result = run(config, tracker, folder)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print(f"{config.name}: stopped; what was reached is in {os.path.relpath(folder)}")
         raise
     if not chief:  # Nothing searches over its runs, and its best epoch may be one that only the chief has kept.
         return math.nan
     print(_closing_lines(result, folder))
     return result.metrics["best/val_accuracy"]
+
+
+def _stop(*_: object) -> None:
+    """A scheduler's stop ends in order, as Ctrl-C does; Slurm repeats it, even to a task that is ending already."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not isinstance(sys.exception(), SystemExit):
+        raise KeyboardInterrupt
 
 
 def params(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:

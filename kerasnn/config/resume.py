@@ -8,6 +8,7 @@ the folder that this module leaves behind `resume=` is what `kerasnn.training.re
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def unfinished(config: RunConfig, runs: str | Path, taken: bool = False) -> RunF
     cut = (run for run in run_folders(runs) if run.digest == config.digest and run.status != "FINISHED")
     same = (run for run in cut if same_data(config, run.values))
     return next((run for run in same if taken or not run.at_work), None)
+
+
+def begun_again(config: RunConfig, folder: Path) -> RunConfig:
+    """The config of a sweep's run, which goes on where a scheduler begins it once more in its own folder.
+
+    Slurm does so after a preemption, by the very words of the first time.
+    """
+    found = read_folder(folder)
+    if config.resume or found is None or found.status == "FINISHED" or found.digest != config.digest:
+        return config
+    return replace(config, resume=str(folder), values={**config.values, KEY: str(folder)})
 
 
 def _pair(override: str) -> tuple[str, str]:

@@ -73,7 +73,7 @@ def run(config: RunConfig, tracker: Tracker, folder: Path) -> Result:
     try:
         _run(config, tracker, folder, result)
         result.status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # The other is how submitit ends a task that is queued again.
         result.status = "KILLED"
         raise
     except BaseException as error:
@@ -206,7 +206,7 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
     except Exception as error:
         _rescue(checkpoints, error)
         raise reading_error(error) or error from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         checkpoints.write()  # Amid an epoch too: the last that ended is kept.
         raise
     finally:

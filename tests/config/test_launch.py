@@ -1,11 +1,13 @@
 """What is launched: the cells of a sweep, those that an experiment sweeps by itself included."""
 
+import signal
+
 import pytest
 
 from kerasnn.config import launch
 from kerasnn.config.compose import check
 from kerasnn.config.folders import groups
-from kerasnn.errors import ConfigError, DataError, DeviceError
+from kerasnn.errors import ConfigError, DataError, DeviceError, TrainingError
 from kerasnn.tracking.folders import held
 
 
@@ -63,6 +65,20 @@ def test_folder_in_which_another_process_trains_is_left_as_it_is(tmp_path, monke
     assert {path.name for path in folder.iterdir()} <= {".hydra", "kerasnn.log", "main.log", "cli.log"}
 
 
+def test_runs_that_belong_to_somebody_else_are_told_in_one_line_and_no_other_file(tmp_path, monkeypatch):
+    def barred(*_):
+        raise PermissionError(13, "Permission denied", place)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "_hydra", barred)
+    place = "runs/2026-11-25"  # As Hydra says it.
+    with pytest.raises(DataError, match=r"/runs/2026-11-25 cannot be written: let this user \(number \d+\) own runs"):
+        launch.main(["model=mlp"])
+    place = str(tmp_path / "pictures" / "a.png")
+    with pytest.raises(PermissionError):
+        launch.main(["model=mlp"])
+
+
 def test_cells_that_never_began_are_counted(tmp_path, monkeypatch, capsys):
     # Of three cells one finished, one failed, and with that the launcher stopped.
     class Stopped:
@@ -76,6 +92,40 @@ def test_cells_that_never_began_are_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(launch, "_hydra", lambda *_: None)
     assert launch._sweep([], [], tmp_path, None, 3) == 1
     assert capsys.readouterr().out.startswith("1 of 3 runs finished")
+
+
+def test_launcher_that_gives_up_is_one_line_and_a_failure(tmp_path, monkeypatch):
+    class Stopped:
+        def children(self):
+            return ["finished", "died"]
+
+        def finish(self, status):
+            assert status == "FAILED"
+            return 1
+
+    def gives_up(*_):
+        raise Lost("Job 7 (task: 0) with path x.pkl\nhas not produced any output (state: FAILED)\nError stream:\n---")
+
+    Lost = type("UncompletedJobError", (RuntimeError,), {"__module__": "submitit.core.utils"})
+    monkeypatch.setattr("kerasnn.tracking.sweep.open_sweep", lambda *_: Stopped())
+    monkeypatch.setattr(launch, "_hydra", gives_up)
+    with pytest.raises(TrainingError, match=r"lost a run .*\(Job 7 .* has not produced any output \(state: FAILED\)\)"):
+        launch._sweep([], [], tmp_path, None, 2)
+    Lost.__module__ = "hydra_plugins"  # A defect comes out as it is.
+    with pytest.raises(Lost):
+        launch._sweep([], [], tmp_path, None, 2)
+
+
+def test_stop_ends_in_order_and_not_what_is_ending_already(monkeypatch):
+    told = []
+    monkeypatch.setattr("signal.signal", lambda number, action: told.append((number, action)))
+    with pytest.raises(KeyboardInterrupt):
+        launch._stop()
+    try:
+        raise SystemExit(-1)  # As submitit does to a task that is queued again, which Slurm then stops as well.
+    except SystemExit:
+        launch._stop()
+    assert told == [(signal.SIGTERM, signal.SIG_IGN)] * 2
 
 
 def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):

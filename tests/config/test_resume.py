@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from kerasnn.config.compose import compose
-from kerasnn.config.resume import resumed
+from kerasnn.config.resume import begun_again, resumed
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.folders import held
 
@@ -97,3 +97,12 @@ def test_sweep_and_a_run_at_work_are_refused(place):
     leave(place / "second", "mine", "FAILED", run_id="44444444")
     with pytest.raises(ConfigError, match="fits 2 runs that were cut off: give one of 44444444, 3f2a91c0"):
         resumed(["resume=mine"])
+
+
+def test_run_of_a_sweep_goes_on_where_a_scheduler_begins_it_once_more(place):
+    config = composed(tuple(WORDS))
+    again = begun_again(config, place / "killed")
+    assert (again.resume, again.values["resume"], again.digest) == (*[str(place / "killed")] * 2, config.digest)
+    # What is finished, or another config's, or not there yet, begins anew.
+    for start in ((config, place / "done"), (config, place / "new"), (composed(("model=mlp",)), place / "killed")):
+        assert begun_again(*start) is start[0]

@@ -35,19 +35,19 @@ def train(folder, *overrides):
     return run(compose(overrides), tracker, folder), tracker
 
 
-def interrupted(folder, monkeypatch, *overrides, epoch, at="on_train_batch_end"):
-    """The same, stopped by Ctrl-C within the given epoch, counted from 0; what its tracker heard."""
+def interrupted(folder, monkeypatch, *overrides, epoch, at="on_train_batch_end", by=KeyboardInterrupt):
+    """The same, stopped by Ctrl-C or as submitit does, within that epoch, counted from 0; what its tracker heard."""
     folder.mkdir(exist_ok=True)
     tracker, own = MemoryTracker(), getattr(ProgressLog, at)
 
     def stop(self, number, logs=None):
         own(self, number, logs)
         if self._epoch == epoch:
-            raise KeyboardInterrupt
+            raise by
 
     with monkeypatch.context() as patch:
         patch.setattr(ProgressLog, at, stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(by):
             run(compose(overrides), tracker, folder)
     assert tracker.status == "KILLED"
     gc.collect()  # The stream that was left in its middle may hold threads that later tests wait for.
@@ -138,9 +138,10 @@ def test_fine_tuning_goes_on_in_the_right_phase(tmp_path, monkeypatch):
     tuning = [*small, "trainer=finetune", f"from={source / 'checkpoints' / 'best.keras'}", "trainer.epochs=6"]
     tuning += ["finetune.head_epochs=2", "finetune.unfreeze=[hidden2,all]", "finetune.layer_decay=0.5"]
     whole, _ = train(tmp_path / "whole", *tuning)
-    for epoch in (3, 4):  # Amid the second phase, and in the first epoch of the third.
+    # Amid the second phase, and in the first epoch of the third.
+    for epoch, by in ((3, KeyboardInterrupt), (4, SystemExit)):
         parts = tmp_path / f"parts{epoch}"
-        interrupted(parts, monkeypatch, *tuning, epoch=epoch)
+        interrupted(parts, monkeypatch, *tuning, epoch=epoch, by=by)
         rest, _ = train(parts, *tuning, f"resume={parts}")
         assert rest.history["finetune/phase"] == [1, 1, 2, 2, 3, 3]
         assert compared(rest.history) == compared(whole.history)
