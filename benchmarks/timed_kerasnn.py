@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 
 from kerasnn.cli import main
-from kerasnn.config import launch
+from kerasnn.config import task
 
 pictures, report, *overrides = sys.argv[1:]
-checked = launch.checked
+checked = task.checked
 
 
 def with_clock(composed, choices):
@@ -37,5 +37,5 @@ def clock(**at_hand):
     return Clock(report)
 
 
-launch.checked = with_clock
+task.checked = with_clock
 sys.exit(main(overrides))

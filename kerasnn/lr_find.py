@@ -83,8 +83,7 @@ def find(config: "RunConfig", steps: int = STEPS, first: float = FIRST, last: fl
 
 
 def _config(overrides: list[str], further: str | None) -> "RunConfig":
-    from kerasnn.config.compose import check, search_path_override
-    from kerasnn.config.launch import parse_overrides
+    from kerasnn.config.compose import check, parse_overrides, search_path_override
 
     for override in parse_overrides(overrides):
         if override.is_sweep_override():

@@ -43,8 +43,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _config(overrides: list[str], further: str | None) -> "RunConfig":
-    from kerasnn.config.compose import compose, search_path_override
-    from kerasnn.config.launch import parse_overrides
+    from kerasnn.config.compose import compose, parse_overrides, search_path_override
 
     for override in parse_overrides(overrides):
         if override.is_sweep_override():

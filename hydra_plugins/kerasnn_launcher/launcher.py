@@ -155,7 +155,7 @@ class KerasnnLauncher(Launcher):
 
     def _close(self, job: Job, reason: str) -> None:
         from kerasnn.config.compose import compose
-        from kerasnn.config.launch import params
+        from kerasnn.config.task import params
         from kerasnn.tracking.ending import close, status_of
         from kerasnn.tracking.environment import environment_tags
         from kerasnn.tracking.spool import open_tracker

@@ -13,6 +13,8 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -59,6 +61,23 @@ def register() -> None:
 def search_path_override(further: str | None) -> list[str]:
     """The override that adds a `further` folder, that of `--config-dir`, to Hydra's search path."""
     return [f"hydra.searchpath=[file://{Path(further).absolute()}]"] if further else []
+
+
+def parse_overrides(overrides: list[str]) -> list[Override]:
+    """Hydra's reading of `key=value` words.
+
+    Raises:
+        ConfigError: a word that is none.
+    """
+    parsed = []
+    for override in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([override])
+        except HydraException as error:
+            raise ConfigError(
+                f"'{override}' is not an override: write key=value, quoting values with spaces"
+            ) from error
+    return parsed
 
 
 def open_overrides(overrides: Sequence[str]) -> list[str]:

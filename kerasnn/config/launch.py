@@ -1,37 +1,27 @@
 """`kerasnn train`: checks every cell of what was asked for, then lets Hydra launch one job or a sweep."""
 
-import gc
-import logging
-import math
 import os
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from kerasnn.config.compose import (
     VERSION_BASE,
-    changed_values,
     check,
-    checked,
-    choices,
     compose_plain,
     open_overrides,
+    parse_overrides,
     readable,
     register,
     search_path_override,
@@ -39,20 +29,14 @@ from kerasnn.config.compose import (
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
 from kerasnn.config.named import check_named
-from kerasnn.config.plugins import plugins
-from kerasnn.config.resume import begun_again, resumed
+from kerasnn.config.resume import resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
 from kerasnn.config.sweeps import identity, placed
+from kerasnn.config.task import train, train_cell
 from kerasnn.errors import ConfigError, DataError, TrainingError
 from kerasnn.tracking.store import RUNS, resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
-from kerasnn.training.lean_import import import_keras
-
-if TYPE_CHECKING:
-    from kerasnn.training.result import Result
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
@@ -62,7 +46,7 @@ def main(arguments: list[str]) -> int:
         print(help_text())
         return 0
     if asked.shell_completion or asked.hydra_help or asked.info:
-        _hydra(arguments, [], _train)
+        _hydra(arguments, [], train)
         return 0
     arguments = [word for word in arguments if word not in asked.overrides]
     asked.overrides = resumed(asked.overrides, asked.multirun, search_path_override(asked.config_dir))
@@ -89,23 +73,6 @@ def _parse(arguments: list[str]) -> Namespace:
 
 def _refuse(message: str) -> NoReturn:
     raise ConfigError(f"{message}; values are set as key=value, such as trainer.epochs=3 (see --help)")
-
-
-def parse_overrides(overrides: list[str]) -> list[Override]:
-    """Hydra's reading of `key=value` words.
-
-    Raises:
-        ConfigError: a word that is none.
-    """
-    parsed = []
-    for override in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([override])
-        except HydraException as error:
-            raise ConfigError(
-                f"'{override}' is not an override: write key=value, quoting values with spaces"
-            ) from error
-    return parsed
 
 
 def _words(asked: Namespace) -> list[str]:
@@ -156,7 +123,7 @@ def _launch(
             with placed(own, digest, configs, whole=bool(least)) as folder:
                 return _sweep(flags, overrides, folder, configs[0].tracking, least, digest)
         with _place(open_cluster(configs[0].strategy, os.environ)) as place:
-            _hydra(flags, [*overrides, *place], _train)
+            _hydra(flags, [*overrides, *place], train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
     except PermissionError as error:
@@ -229,7 +196,7 @@ def _sweep(
     sweep = open_sweep(folder, varying, tracking, digest)
     status = "FAILED"
     try:
-        _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], _train_cell)
+        _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], train_cell)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -247,99 +214,3 @@ def _sweep(
         finished, runs = begun - failed, max(begun, least)
         print(f"{finished} of {runs} runs finished; all in {os.path.relpath(folder)}/sweep.csv")
     return 1 if failed else 0
-
-
-def _train_cell(composed: DictConfig) -> float | None:
-    """A cell of a sweep: its failure is written down, and the next cell runs."""
-    try:
-        return _train(composed)
-    except Exception as error:
-        log.error("%s failed: %s", HydraConfig.get().job.override_dirname, error)
-        return None
-    finally:
-        gc.collect()  # Networks are full of cycles: without this, a sweep would hold many of them at a time.
-
-
-def _train(composed: DictConfig) -> float:
-    """Hydra's task: one run; returns what a search maximises, the best validation accuracy."""
-    from kerasnn.tracking.folders import held
-
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with held(folder):  # Before anything is written: a folder's journal has one writer, as its checkpoints have.
-        return _train_in(folder, composed)
-
-
-def _train_in(folder: Path, composed: DictConfig) -> float:
-    from kerasnn.tracking.environment import environment_tags
-    from kerasnn.tracking.spool import open_tracker
-    from kerasnn.tracking.sweep import SWEEP_FOLDER, child_name
-
-    hydra_config = HydraConfig.get()
-    searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
-    config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
-    if hydra_config.mode is RunMode.MULTIRUN:
-        config = begun_again(config, folder)
-    recorded = params(config, searched)
-    swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
-    sweep = Path(swept).absolute() if swept else None
-    cluster = open_cluster(config.strategy, os.environ)
-    chief = cluster is None or cluster.chief
-    tracker = open_tracker(config.tracking.backend if chief else "none", config.tracking.uri, folder)
-    name = child_name(sweep, hydra_config.overrides.task) if sweep and not config.values["name"] else config.name
-    installed = {f"plugin.{plugin.package}": plugin.distribution for plugin in plugins() if plugin.conf}
-    tags = {**environment_tags(), **installed, "hash.config": config.digest}
-    tracker.start(name, config.tracking.experiment, tags, recorded, str(sweep) if sweep else None)
-    signal.signal(signal.SIGTERM, _stop)
-    # The tracker's process is importing MLflow by now; this one imports TensorFlow beside it.
-    import_keras()
-    from kerasnn.training.run import run
-
-    try:
-        result = run(config, tracker, folder)
-    except (KeyboardInterrupt, SystemExit):
-        print(f"{config.name}: stopped; what was reached is in {os.path.relpath(folder)}")
-        raise
-    if not chief:  # Nothing searches over its runs, and its best epoch may be one that only the chief has kept.
-        return math.nan
-    print(_closing_lines(result, folder))
-    return result.metrics["best/val_accuracy"]
-
-
-def _stop(*_: object) -> None:
-    """A scheduler's stop ends in order, as Ctrl-C does; Slurm repeats it, even to a task that is ending already."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if not isinstance(sys.exception(), SystemExit):
-        raise KeyboardInterrupt
-
-
-def params(config: RunConfig, searched: Sequence[str] = ()) -> dict[str, Any]:
-    """What MLflow shows as a run's parameters: the choices, what every comparison asks for, all that was changed."""
-    asked_for = {
-        "seed": config.seed,
-        "trainer.epochs": config.trainer.epochs,
-        "trainer.batch_size": config.trainer.batch_size,
-        "optimizer.learning_rate": config.optimizer.arguments["learning_rate"],
-    }
-    hidden = {"name", "resume", "tracking.uri", "tracking.experiment"}
-    changed = {key: value for key, value in changed_values(config, searched).items() if key not in hidden}
-    return {**config.choices, **asked_for, **changed}
-
-
-def _closing_lines(result: "Result", folder: Path) -> str:
-    metrics = result.metrics
-    place = os.path.relpath(folder)
-    return "\n".join(
-        [
-            f"{result.name}: test accuracy {metrics['test/accuracy']:.4f}, best validation accuracy "
-            f"{metrics['best/val_accuracy']:.4f} in epoch {metrics['best/epoch']:.0f}, "
-            f"{metrics['cost/train_seconds']:.1f} s of training",
-            f"  {place}/figures  pictures; result.json and checkpoints beside them",
-            f"  in MLflow: {_reference(result)}",
-        ]
-    )
-
-
-def _reference(result: "Result") -> str:
-    if not result.run_id:
-        return "nothing (tracking=none, or the store was away)"
-    return f"runs:/{result.run_id}; python -m kerasnn compare, or ui"

@@ -1,7 +1,5 @@
 """What is launched: the cells of a sweep, those that an experiment sweeps by itself included."""
 
-import signal
-
 import pytest
 
 from kerasnn.config import launch
@@ -114,18 +112,6 @@ def test_launcher_that_gives_up_is_one_line_and_a_failure(tmp_path, monkeypatch)
     Lost.__module__ = "hydra_plugins"  # A defect comes out as it is.
     with pytest.raises(Lost):
         launch._sweep([], [], tmp_path, None, 2)
-
-
-def test_stop_ends_in_order_and_not_what_is_ending_already(monkeypatch):
-    told = []
-    monkeypatch.setattr("signal.signal", lambda number, action: told.append((number, action)))
-    with pytest.raises(KeyboardInterrupt):
-        launch._stop()
-    try:
-        raise SystemExit(-1)  # As submitit does to a task that is queued again, which Slurm then stops as well.
-    except SystemExit:
-        launch._stop()
-    assert told == [(signal.SIGTERM, signal.SIG_IGN)] * 2
 
 
 def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path, monkeypatch):
