@@ -12,7 +12,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import wrap
@@ -21,10 +21,10 @@ import kerasnn
 from kerasnn.errors import ConfigError, refuse_in_one_line, unknown
 from kerasnn.tracking import abandoned
 from kerasnn.tracking.abandoned import Left
-from kerasnn.tracking.folders import RESULT, RunFolder, events
+from kerasnn.tracking.ending import VANISHED, say
+from kerasnn.tracking.folders import RESULT
 from kerasnn.tracking.store import RUNS, database_file, reachable, resolve_uri
 from kerasnn.training import gpu
-from kerasnn.training.result import from_events
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "mlflow", "hydra-core")
 FORMS = ("table", "json")
@@ -170,8 +170,8 @@ def _results(report: Report, asked: Namespace) -> None:
     """Results that still say RUNNING, whether or not a store was told of the run."""
     for folder in abandoned.unsaid(RUNS):
         if not asked.dry_run:
-            leave_result(folder)
-        done = "which is dead" if asked.dry_run else f"which is dead; now it says {abandoned.LOST}"
+            say(folder.path, folder.name, VANISHED)
+        done = "which is dead" if asked.dry_run else f"which is dead; now it says {VANISHED}"
         said = f"{os.path.relpath(folder.path)}/{RESULT} said RUNNING of a process {done}"
         report.say("disk", folder.name, said)
 
@@ -185,22 +185,13 @@ def _left(report: Report, left: Left) -> None:
         case "unknown":
             report.say("store", name, "RUNNING, and nothing says here whether its process lives: left alone")
         case "lost":
-            done = "closed as KILLED" if left.done else "still RUNNING in the store"
+            done = f"closed as {VANISHED}" if left.done else "still RUNNING in the store"
             report.say("store", name, f"its process died without a word: {done}")
         case "waiting":
             done = "brought there now" if left.done else "not yet"
             report.say("store", name, f"it ended while the store was away; its record in MLflow: {done}")
     if left.note and left.state in ("lost", "waiting"):
         report.complain(f"{name}: {left.note}")
-
-
-def leave_result(folder: RunFolder) -> None:
-    """The result that the dead process could not write any more: what it said before, and what its journal tells."""
-    path = folder.path / RESULT
-    known = json.loads(path.read_text(encoding="utf-8"))
-    result = from_events(events(folder.path), abandoned.LOST, folder.run_id)
-    told = {name: value for name, value in asdict(result).items() if value}
-    replace(result, **{**known, **told}).save(path)
 
 
 def start_probe() -> subprocess.Popen:

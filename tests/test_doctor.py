@@ -16,7 +16,8 @@ from kerasnn.tracking.abandoned import Left
 from kerasnn.tracking.folders import WORK, held
 from kerasnn.tracking.journal import Journal
 from kerasnn.training import gpu
-from kerasnn.training.gpu import Card, Facts
+from kerasnn.training.gpu import Facts
+from kerasnn.training.nvidia import Card
 
 BUILD = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9", "cuda_compute_capabilities": ["sm_60"]}
 H100 = Card("NVIDIA H100 80GB HBM3", "81559 MiB", "550.54.15", "9.0")
@@ -145,7 +146,7 @@ def leave(name: str, tags: dict | None = None) -> Path:
     for step, loss in ((1, 0.5), (2, 0.25), (2, 0.125)):
         journal.append(numbers | {"values": {"train/loss": loss}, "step": step})
     journal.close()
-    said = {"name": "vgg16", "choices": {"model": "vgg16"}, "seed": 3, "status": "RUNNING"}
+    said = {"name": "vgg16", "choices": {"model": "vgg16"}, "seed": 3, "status": "RUNNING", "run_id": None}
     (folder / "result.json").write_text(json.dumps({**said, "digest": "d", "facts": {"a": 1}}))
     (folder / "config.yaml").write_text("seed: 3")
     (folder / WORK).touch()

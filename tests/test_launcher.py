@@ -1,5 +1,6 @@
 """The launcher: devices are leased to one run at a time, failures are told, and a sweep goes on where it was."""
 
+import json
 import os
 import re
 import signal
@@ -15,11 +16,12 @@ import pytest
 from commands import check_command, commands
 from omegaconf import OmegaConf
 
-from hydra_plugins.kerasnn_launcher import devices as found
+from hydra_plugins.kerasnn_launcher import leases
 from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
 from hydra_plugins.kerasnn_launcher.launcher import KerasnnLauncher
 from hydra_plugins.kerasnn_launcher.leases import lease
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+from hydra_plugins.kerasnn_launcher.settings import need
 from kerasnn.config.compose import check
 from kerasnn.errors import ConfigError, DeviceError
 from kerasnn.tracking import spool
@@ -108,8 +110,10 @@ def test_devices_are_those_of_the_environment_or_of_nvidia_smi(tmp_path, monkeyp
         assert (shares.names, shares.threads) == (("1", "2"), max(1, cores // 2))
         assert shares.environment(["2"])["TF_NUM_INTRAOP_THREADS"] == str(max(1, cores // 2))
         assert shares.environment(["2"])["CUDA_VISIBLE_DEVICES"] == "-1"
-    with pytest.raises(DeviceError, match=r"hydra.launcher.devices=4, but there are 2 GPUs"):
+    with pytest.raises(DeviceError, match=r"devices=4, but there are 2 GPUs \(nvidia-smi -L lists 0, 1\)"):
         find_devices(4, 1, {})
+    with pytest.raises(DeviceError, match=r"are 1 GPUs \(nvidia-smi -L lists 0, 1; CUDA_VISIBLE_DEVICES=1\)"):
+        find_devices(2, 1, {"CUDA_VISIBLE_DEVICES": "1"})
     for twice in ([0, 0], [0, "GPU-1"]):  # By one name, and by two.
         with pytest.raises(ConfigError, match="names a device twice"):
             find_devices(twice, 1, {})
@@ -119,10 +123,10 @@ def test_devices_are_those_of_the_environment_or_of_nvidia_smi(tmp_path, monkeyp
         find_devices(["GPU-"], 1, {})
     with pytest.raises(ConfigError, match="must be auto, a number of GPUs, or a list"):
         find_devices("all", 1, {})
-    monkeypatch.setattr(found.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     assert not find_devices("auto", 1, {}).are_gpus
-    with pytest.raises(DeviceError, match="0 is no GPU of this machine"):  # And no reason for a silent run on the CPU.
-        find_devices([0], 1, {})
+    with pytest.raises(DeviceError, match=r"0 is no GPU of this machine \(nvidia-smi is not installed\)"):
+        find_devices([0], 1, {})  # And no reason for a silent run on the CPU.
 
 
 def test_parts_of_a_gpu_go_by_their_own_names(tmp_path, monkeypatch):
@@ -138,7 +142,7 @@ def test_parts_of_a_gpu_go_by_their_own_names(tmp_path, monkeypatch):
 
 
 def test_gpu_of_another_sweep_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("KERASNN_LEASES", str(tmp_path))
     other, told = lease("GPU-2"), []
 
     def waits(job):
@@ -156,27 +160,61 @@ import sys
 from pathlib import Path
 from hydra_plugins.kerasnn_launcher.devices import Devices
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
-job = Job(0, "job", Path(sys.argv[1]), ["sleep", "60"])
-pool = Pool(Devices(("0",), uuids=("GPU-1",)), began=lambda job: print(pool._running[0].process.pid, flush=True))
-pool.run([job])
+def began(job):
+    print(pool._running[0].process.pid, flush=True)
+def waits(job):
+    print("waits", flush=True)
+pool = Pool(Devices(("0",), uuids=("GPU-1",)), began=began, waits=waits)
+pool.run([Job(0, "job", Path(sys.argv[1]), ["sleep", "60"])])
 """
 
 
-def test_lease_is_the_runs_own_and_outlives_a_launcher_that_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    command = [sys.executable, "-c", LAUNCHER, str(tmp_path / "0")]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
-    with child:
-        run = int(child.stdout.readline())
-        child.kill()
+def launcher_of(user: Path, shared: Path) -> subprocess.Popen:
+    """A launcher whose home and temporary files are its own, as in a container; it says the process that it began."""
+    (user / "tmp").mkdir(parents=True)
+    own = {"HOME": str(user), "TMPDIR": str(user / "tmp"), "KERASNN_LEASES": str(shared)}
+    command = [sys.executable, "-c", LAUNCHER, str(user / "0")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **own})
+
+
+def test_lease_is_the_runs_own_and_outlives_a_launcher_that_is_killed(tmp_path):
+    shared, runs = tmp_path / "made" / "leases", []
+    with launcher_of(tmp_path / "ada", shared) as first:
+        runs.append(int(first.stdout.readline()))
+        first.kill()
+    with launcher_of(tmp_path / "bob", shared) as second:
+        try:
+            assert second.stdout.readline() == "waits\n"
+            os.kill(runs[0], signal.SIGKILL)
+            runs.append(int(second.stdout.readline()))
+        finally:
+            second.kill()
+            os.kill(runs[-1], signal.SIGKILL)
+
+
+def test_leases_of_a_machine_are_in_one_place_wherever_temporary_files_are(tmp_path, monkeypatch):
+    monkeypatch.delenv("KERASNN_LEASES", raising=False)
+    device = f"GPU-of-a-test-{os.getpid()}"
+    for name in ("ada", "bob"):
+        monkeypatch.setenv("TMPDIR", str(tmp_path / name))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+        assert leases._folder() == Path("/tmp/kerasnn-devices")
+    taken = lease(device)
     try:
-        assert lease("GPU-1") is None
+        assert lease(device) is None
     finally:
-        os.kill(run, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while (taken := lease("GPU-1")) is None and time.monotonic() < until:
-        time.sleep(0.01)
-    os.close(taken)
+        os.close(taken)
+        (leases._folder() / device).unlink()
+
+
+def test_lease_that_holds_nobody_off_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASNN_LEASES", str(tmp_path))
+    monkeypatch.setattr(leases, "lock", lambda descriptor: True)  # What a disk without locks comes to.
+    with pytest.raises(DeviceError, match=f"{tmp_path} is on a disk without locks, let KERASNN_LEASES name another"):
+        lease("GPU-1")
+    monkeypatch.setenv("KERASNN_LEASES", str(tmp_path / "GPU-1"))
+    with pytest.raises(DeviceError, match="let KERASNN_LEASES name a folder that can be written"):
+        lease("GPU-1")
 
 
 def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refused(tmp_path, monkeypatch):
@@ -195,18 +233,36 @@ def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refus
     assert closed == ["it ended by exit code 2"]
 
 
-def test_run_that_never_came_to_its_training_is_recorded_as_failed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, "FAILED"), (signal.SIGTERM, "KILLED")])
+def test_run_that_never_came_to_its_training_is_recorded_on_its_behalf(tmp_path, monkeypatch, sign, status):
     tracker = MemoryTracker()
     monkeypatch.setattr(spool, "open_tracker", lambda *_: tracker)
     launcher = KerasnnLauncher([], 1, "continue", 1, True)
     launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     launcher._words[0], launcher._closing = ["model=mlp", "seed=3", "hydra/launcher=kerasnn"], ThreadPoolExecutor(1)
-    launcher._ended(Job(0, "seed=3", tmp_path / "0", [], code=-signal.SIGKILL), True)
+    launcher._ended(Job(0, "seed=3", tmp_path / "0", [], code=-sign), True)
     launcher._closing.shutdown()
     assert tracker.started == {"name": "seed=3", "experiment": "kerasnn", "parent": str(tmp_path)}
-    assert (tracker.params["model"], tracker.params["seed"], tracker.status) == ("mlp", 3, "FAILED")
-    assert tracker.tagged["error"] == "it ended by signal SIGKILL"
+    assert (tracker.params["model"], tracker.params["seed"], tracker.status) == ("mlp", 3, status)
+    assert tracker.tagged["error"] == f"it ended by signal {sign.name}"
     assert [path.name for path, _ in tracker.artifacts] == ["killed.txt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(1, "kerasnn: the loss became NaN"), (-signal.SIGSEGV, "it ended by signal SIGSEGV"), (-40, "by signal 40")],
+)
+def test_reason_of_a_failure_is_the_last_word_or_the_signal(tmp_path, caplog, code, words):
+    launcher, job = KerasnnLauncher([], 1, "retry", 1, True), Job(0, "mine", tmp_path, [], code=code)
+    job.log.write_text("epoch 1/3  loss 0.5\nkerasnn: the loss became NaN\n")
+    launcher._ended(job, False)
+    assert caplog.messages[0].startswith("run 0 failed on")
+    assert caplog.messages[0].endswith(words)
+    caplog.clear()
+    job.stopped = True
+    with caplog.at_level("INFO"):
+        launcher._ended(job, False)
+    assert caplog.messages[0].startswith("run 0 stopped on")
 
 
 def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):
@@ -221,24 +277,78 @@ def test_run_with_gpus_insists_on_them(tmp_path, monkeypatch):
         assert tuple("strategy.kind=GPU" in job.words for job in made) == kinds
 
 
+def test_run_that_wants_more_than_all_runs_are_given_is_refused_before_it_begins():
+    config = check(["model=mlp", "strategy.devices=2"])
+    assert need(config, TWO) == 2
+    assert need(config, Devices(("1",), 2)) == 1
+    with pytest.raises(DeviceError, match="strategy.devices=2, but hydra.launcher.devices gives 1 to all runs"):
+        need(config, Devices(("0",)))
+
+
+def leave(folder: Path, config, status: str, age: int = 0) -> None:
+    """A run of a config, begun so many seconds before another."""
+    folder.mkdir(parents=True)
+    result = {"name": folder.name, "status": status, "digest": config.digest}
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    (folder / "config.yaml").write_text(config.yaml, encoding="utf-8")
+    os.utime(folder / "config.yaml", (1e9 - age, 1e9 - age))
+
+
+def test_sweep_goes_on_with_its_own_runs_first(tmp_path):
+    launcher, config = KerasnnLauncher([], 1, "continue", 1, True), check(["model=mlp"])
+    for age, (place, status) in enumerate([("alone", "FINISHED"), ("sweep/0", "FAILED"), ("sweep/1", "FINISHED")]):
+        leave(tmp_path / place, config, status, age)
+    known = run_folders(tmp_path)
+    for own, expected in (("sweep/0", "sweep/0"), ("sweep/1", "sweep/1"), ("other/0", "alone")):
+        assert launcher._before(config, known, tmp_path / own).path == tmp_path / expected
+
+
+def test_run_on_other_pictures_of_the_users_own_is_not_taken_for_this_one(tmp_path):
+    launcher = KerasnnLauncher([], 1, "continue", 1, True)
+    words = ["model=mlp", "data=image_folder"]
+    cats, dogs = (check([*words, f"data.dir={name}"]) for name in ("cats", "dogs"))
+    assert cats.digest == dogs.digest  # It does not tell where data lies.
+    leave(tmp_path / "cats", cats, "FINISHED")
+    known = run_folders(tmp_path)
+    assert launcher._before(cats, known, tmp_path / "0").path == tmp_path / "cats"
+    assert launcher._before(dogs, known, tmp_path / "0") is None
+    # A published set is the same wherever it lies.
+    here, there = check(["model=mlp", "data=cifar10"]), check(["model=mlp", "data=cifar10", "data.dir=/data"])
+    leave(tmp_path / "cifar", here, "FINISHED")
+    assert launcher._before(there, run_folders(tmp_path), tmp_path / "0").path == tmp_path / "cifar"
+
+
 def test_setting_that_the_launcher_does_not_have_is_refused():
     assert check(["hydra/launcher=kerasnn", "hydra.launcher.on_error=retry", "hydra.launcher.devices=[0,1]"])
     with pytest.raises(ConfigError, match="on_eror"):
         check(["hydra/launcher=kerasnn", "hydra.launcher.on_eror=retry"])
 
 
-def sweep(folder: Path, *further: str) -> subprocess.CompletedProcess:
+def begin(folder: Path, *further: str) -> subprocess.Popen:
     """Three cells on two shares of the CPU."""
     words = ["-m", "model=mlp", "model.hidden_widths=[8]", "trainer.epochs=1", "optimizer=sgd"]
     words += ["optimizer.learning_rate=0.01,1e30,0.02", "hydra/launcher=kerasnn", "hydra.launcher.processes=2"]
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "kerasnn", *words, *further],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "COLUMNS": "80"},
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
 
 
+def end(child: subprocess.Popen) -> subprocess.CompletedProcess:
+    with child:
+        stdout, stderr = child.communicate(timeout=300)
+    return subprocess.CompletedProcess(child.args, child.returncode, stdout, stderr)
+
+
 def test_sweep_goes_on_past_a_failure_and_its_restart_does_only_what_is_left(tmp_path):
-    first = sweep(tmp_path)
+    child, until = begin(tmp_path), time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/*/sweep.json")) and time.monotonic() < until:
+        time.sleep(0.1)
+    twice = end(begin(tmp_path))  # The same sweep beside it would make each of its runs twice.
+    assert (twice.returncode, twice.stdout) == (2, "")
+    assert f"this sweep is running already, as process {child.pid} on " in twice.stderr
+    assert twice.stderr.count("\n") == 1
+    first = end(child)
     assert first.returncode == 1, first.stderr
     begun = re.findall(r"run (\d) (begins|finished|failed) on CPU ([12]) of 2", first.stderr)
     assert [(number, word) for number, word, _ in begun[:2]] == [("0", "begins"), ("1", "begins")]
@@ -255,18 +365,24 @@ def test_sweep_goes_on_past_a_failure_and_its_restart_does_only_what_is_left(tmp
     assert parent["metrics"]["children/failed"] == 1
     (third,) = [run for run in run_folders(tmp_path / "runs") if run.status == "FAILED"]
     with held(third.path):  # As a run is that outlived its launcher.
-        beside = sweep(tmp_path)
+        beside = end(begin(tmp_path))
     assert (beside.returncode, beside.stdout.count("at work elsewhere")) == (1, 1)
     assert "begins" not in beside.stderr
-    again = sweep(tmp_path)
+    again = end(begin(tmp_path))
     assert again.returncode == 1
     # The two that are finished are left out; the third is tried again, in the run that it had.
     assert set(re.findall(r"run (\d) begins", again.stderr)) == {"1"}
     assert again.stdout.count("finished before") == 2
     assert "2 of 3 runs finished" in again.stdout
     assert len(run_folders(tmp_path / "runs")) == 3
-    failed = [row for row in read_runs(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}") if row["status"] == "FAILED"]
+    found = read_runs(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    failed = [row for row in found if row["status"] == "FAILED"]
     assert [row["run_id"] for row in failed] == [rows["optimizer.learning_rate=1e+30"]["run_id"]]
+    # Three starts are one sweep: in one folder, and below one run, which is closed.
+    assert len(list(tmp_path.glob("runs/*/*-sweep"))) == 1
+    (one,) = [row for row in found if row["name"] == parent["name"]]
+    assert (one["run_id"], one["status"], one["metrics"]["children/failed"]) == (parent["run_id"], "FINISHED", 1)
+    assert {row["parent"] for row in found if row is not one} == {parent["run_id"]}
 
 
 def test_commands_of_the_page_compose(root):

@@ -1,14 +1,11 @@
 """The devices that runs are given, and what a process must be told so that it sees its own alone."""
 
 import os
-import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kerasnn.errors import ConfigError, DeviceError
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+from kerasnn.training.nvidia import ABSENT, VISIBLE, uuids
 
 
 @dataclass(frozen=True)
@@ -77,21 +74,21 @@ def find_devices(asked: object, processes: int, environment: Mapping[str, str] |
         raise ConfigError(f"hydra.launcher.devices={asked} must be auto, a number of GPUs, or a list such as [0,1]")
     gpus = _gpus(environment)
     if asked > len(gpus):
+        left = f"; {VISIBLE}={environment[VISIBLE]}" if VISIBLE in environment else ""
         raise DeviceError(
-            f"hydra.launcher.devices={asked}, but there are {len(gpus)} GPUs (nvidia-smi -L, {VISIBLE}): ask for at "
+            f"hydra.launcher.devices={asked}, but there are {len(gpus)} GPUs ({_said(*uuids())}{left}): ask for at "
             "most that many, or hydra.launcher.devices=auto hydra.launcher.processes=2 for two runs at a time on a CPU"
         )
     return _of(dict(list(gpus.items())[:asked]))
 
 
 def _named(names: tuple[str, ...]) -> Devices:
-    received, known = f"hydra.launcher.devices=[{','.join(names)}]", _known()
+    received, (known, trouble) = f"hydra.launcher.devices=[{','.join(names)}]", uuids()
     gpus = [_uuid(name, known) for name in names]
     if None in gpus:
-        there = ", ".join(known.values()) if known else "none"
         raise DeviceError(
-            f"{received}: {names[gpus.index(None)]} is no GPU of this machine (nvidia-smi -L lists {there}): name "
-            "those that there are, or take hydra.launcher.devices=auto"
+            f"{received}: {names[gpus.index(None)]} is no GPU of this machine ({_said(known, trouble)}): "
+            "name those that there are, or take hydra.launcher.devices=auto"
         )
     if len(set(gpus)) < len(gpus):
         raise ConfigError(f"{received} names a device twice: name each once")
@@ -109,7 +106,7 @@ def _shares(processes: int) -> Devices:
 
 def _gpus(environment: Mapping[str, str]) -> dict[str, str]:
     """UUIDs and names of the GPUs that the environment leaves: like CUDA, up to the first entry that is none."""
-    known = _known()
+    known, _ = uuids()
     if VISIBLE not in environment:
         return {uuid: name for uuid, name in known.items() if name.isdecimal()}
     gpus: dict[str, str] = {}
@@ -130,14 +127,8 @@ def _uuid(name: str, known: Mapping[str, str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _known() -> dict[str, str]:
-    """The GPUs by UUID, with their numbers, as NVIDIA's own tool tells; TensorFlow would claim them all.
-
-    A part of a GPU (MIG) has no number, and is named by its UUID.
-    """
-    try:
-        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    lines = re.findall(r"^(?:GPU (\d+)|\s+MIG\b).*\(UUID: ([^)]+)\)", answer.stdout, re.MULTILINE)
-    return {uuid: number or uuid for number, uuid in lines}
+def _said(known: Mapping[str, str], trouble: str) -> str:
+    """Which GPUs there are, as its source tells, or what hinders that."""
+    if trouble:
+        return "nvidia-smi is not installed" if trouble == ABSENT else f"nvidia-smi says: {trouble}"
+    return f"nvidia-smi -L lists {', '.join(known.values()) or 'none'}"

@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from hydra_plugins.kerasnn_launcher.devices import Devices, find_devices
+from hydra_plugins.kerasnn_launcher.devices import Devices
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
+from hydra_plugins.kerasnn_launcher.settings import Settings, check, need
 
 if TYPE_CHECKING:
     from kerasnn.config.strict import RunConfig
@@ -38,35 +38,16 @@ OWN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hy
 TAIL_LINES = 100
 
 
-@dataclass
-class KerasnnLauncherConf:
-    """The keys below `hydra.launcher`.
-
-    Args:
-        devices: `auto` is all GPUs, or the CPU where there is none; a number, or a list such as [0,1].
-        processes: runs at a time on a CPU, each with its share of the cores.
-        on_error: `continue` with the other runs, `stop` beginning new ones, or `retry`.
-        retries: how often a run is tried again; it goes on from its last checkpoint.
-        skip_finished: leaves out what is finished already with the same config in the same experiment.
-    """
-
-    _target_: str = "hydra_plugins.kerasnn_launcher.launcher.KerasnnLauncher"
-    devices: Any = "auto"
-    processes: int = 1
-    on_error: str = "continue"
-    retries: int = 1
-    skip_finished: bool = True
-
-
-ConfigStore.instance().store(group="hydra/launcher", name="kerasnn", node=KerasnnLauncherConf, provider="kerasnn")
+ConfigStore.instance().store(group="hydra/launcher", name="kerasnn", node=Settings, provider="kerasnn")
 
 
 class KerasnnLauncher(Launcher):
     """Runs each cell of a sweep as `python -m kerasnn` with devices of its own."""
 
     def __init__(self, devices: Any, processes: int, on_error: str, retries: int, skip_finished: bool):
-        self.asked, self.processes = devices, processes
-        self.on_error, self.retries, self.skip_finished = on_error, retries, skip_finished
+        self.settings = Settings(
+            devices=devices, processes=processes, on_error=on_error, retries=retries, skip_finished=skip_finished
+        )
         self.devices = Devices(())
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
@@ -79,16 +60,7 @@ class KerasnnLauncher(Launcher):
         Raises:
             KerasnnError: a setting that cannot be meant, or more GPUs than there are.
         """
-        from kerasnn.errors import ConfigError, unknown
-
-        ways = ("continue", "stop", "retry")
-        if self.on_error not in ways:
-            raise ConfigError(unknown("hydra.launcher.on_error", self.on_error, ways))
-        for key, value in (("processes", self.processes), ("retries", self.retries)):
-            if value < 1:
-                raise ConfigError(f"hydra.launcher.{key}={value} must be 1 or more")
-        asked = self.asked if isinstance(self.asked, str | int) else list(self.asked)
-        self.devices = find_devices(asked, self.processes)
+        self.devices = check(self.settings)
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -104,7 +76,9 @@ class KerasnnLauncher(Launcher):
         log.info("runs to do: %d, on %s; left alone: %d", len(jobs), names, len(skipped))
         environment = {SWEEP_FOLDER: str(sweep)}
         self._closing = ThreadPoolExecutor(1)  # A store that does not answer holds up no run.
-        pool = Pool(self.devices, self.on_error, self.retries, _began, self._ended, environment, _waits)
+        pool = Pool(
+            self.devices, self.settings.on_error, self.settings.retries, _began, self._ended, environment, _waits
+        )
         try:
             pool.run(jobs)
         finally:
@@ -115,7 +89,7 @@ class KerasnnLauncher(Launcher):
 
     def _jobs(self, cells: Sequence[Sequence[str]], first: int, sweep: Path) -> tuple[list[Job], list[Job]]:
         """The runs that there are to do, and those that are done already or that another process has at work."""
-        from kerasnn.config.compose import check
+        from kerasnn.config.compose import check as check_words
         from kerasnn.tracking.folders import run_folders
         from kerasnn.tracking.store import RUNS
         from kerasnn.tracking.sweep import child_name
@@ -126,72 +100,64 @@ class KerasnnLauncher(Launcher):
         jobs, skipped = [], []
         for number, cell in enumerate(cells, start=first):
             words = [*cell, *hydra_words]
-            config = check(words)
+            config = check_words(words)
             if self.devices.are_gpus and config.strategy.kind == "auto":
                 words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)
             self._words[number] = words
-            found = self._before(config, known)
+            found = self._before(config, known, own)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.
                 _link(own, found.path)
             folder = found.path if found else own
             self._again[number] = _command(words, folder, resume=True)
             command = _command(words, folder, resume=bool(found))
-            job = Job(number, child_name(sweep, cell) or config.name, folder, command, self._need(config))
+            job = Job(number, child_name(sweep, cell) or config.name, folder, command, need(config, self.devices))
             (skipped if found and (found.status == "FINISHED" or found.at_work) else jobs).append(job)
         return jobs, skipped
 
-    def _before(self, config: "RunConfig", known: Sequence["RunFolder"]) -> "RunFolder | None":
+    def _before(self, config: "RunConfig", known: Sequence["RunFolder"], own: Path) -> "RunFolder | None":
         """A run of the same config in the same experiment: one that is finished, or at work, or that was cut off.
 
-        Of several that on of as many devices, which a sweep over their number needs.
+        Of several the sweep's own, where it has begun before, or else that on as many devices, which a sweep over their
+        number needs.
         """
+        from kerasnn.config.named import same_data
+
         same = [run for run in known if run.digest == config.digest]
-        same = [run for run in same if run.values.get("tracking", {}).get("experiment") == config.tracking.experiment]
-        same.sort(key=lambda run: run.values.get("strategy", {}).get("devices") != config.strategy.devices)
-        done = [run for run in same if run.status == "FINISHED" and self.skip_finished]
+        same = [run for run in same if _value(run, "tracking.experiment") == config.tracking.experiment]
+        same = [run for run in same if same_data(config, run.values)]
+        same.sort(key=lambda run: _value(run, "strategy.devices") != config.strategy.devices)
+        done = [run for run in same if run.status == "FINISHED" and self.settings.skip_finished]
         open_runs = [run for run in same if run.status != "FINISHED"]
         open_runs.sort(key=lambda run: not run.at_work)
-        return next(iter([*done, *open_runs]), None)
-
-    def _need(self, config: "RunConfig") -> int:
-        """How many devices a run takes: shares of a CPU are never put together."""
-        from kerasnn.errors import DeviceError
-
-        need = (config.strategy.devices or 1) if self.devices.are_gpus else 1
-        if need > len(self.devices.names):
-            raise DeviceError(
-                f"strategy.devices={need}, but hydra.launcher.devices gives {len(self.devices.names)} to all runs: "
-                "ask for fewer, or give the launcher more"
-            )
-        return need
+        mine = [run for run in (*done, *open_runs) if run.path == own]
+        return next(iter([*mine, *done, *open_runs]), None)
 
     def _ended(self, job: Job, final: bool) -> None:
         """One line; a run that died without a word, such as by the kernel's want of memory, is closed on its behalf."""
         from kerasnn.tracking.folders import read_folder
 
         found = read_folder(job.folder)
-        if job.code and final and (found is None or (found.status == "RUNNING" and not found.at_work)):
-            how = f"signal {signal.Signals(-job.code).name}" if job.code < 0 else f"exit code {job.code}"
-            self._close(job, f"it ended by {how}\n\n{_tail(job)}")
         if found and found.digest:
             job.words = self._again[job.number]  # The next attempt, if there is one, goes on from what is left.
         if not job.code:
             log.info("run %d finished on %s after %.0f s", job.number, job.device, job.seconds)
-        else:
-            lines = _tail(job).strip().splitlines() or ["it said nothing"]
-            level = logging.INFO if job.stopped else logging.ERROR
-            further = "" if final else "; it is tried again"
-            log.log(
-                level, "run %d failed on %s (%s)%s: %s", job.number, job.device, job.label, further, lines[-1][:200]
-            )
+            return
+        tail, how = _tail(job), _how(job.code)
+        if final and (found is None or (found.status == "RUNNING" and not found.at_work)):
+            self._close(job, f"{how}\n\n{tail}")
+        said = tail.strip().splitlines()[-1:] if job.code > 0 else []  # A signal leaves no last word.
+        level, verb = (logging.INFO, "stopped") if job.stopped else (logging.ERROR, "failed")
+        further = "" if final else "; it is tried again"
+        why = "".join(said)[:200] or how
+        log.log(level, "run %d %s on %s (%s)%s: %s", job.number, verb, job.device, job.label, further, why)
 
     def _close(self, job: Job, reason: str) -> None:
         from kerasnn.config.compose import compose
         from kerasnn.config.launch import params
+        from kerasnn.tracking.ending import close, status_of
         from kerasnn.tracking.environment import environment_tags
-        from kerasnn.tracking.folders import close
         from kerasnn.tracking.spool import open_tracker
 
         words, sweep = self._words[job.number], str(Path(self.config.hydra.sweep.dir).absolute())
@@ -204,7 +170,7 @@ class KerasnnLauncher(Launcher):
             tracker.start(job.label, record.experiment, tags, recorded, sweep)
             return tracker
 
-        status = "KILLED" if job.stopped else "FAILED"
+        status = status_of(job.code, job.stopped)
         self._closing.submit(close, job.folder, job.label, status, reason, begin).add_done_callback(_closed)
 
     def _subdir(self, cell: list[str], number: int) -> str:
@@ -219,6 +185,11 @@ class KerasnnLauncher(Launcher):
             return str(composed.hydra.sweep.subdir)
         finally:
             HydraConfig.instance().cfg = before
+
+
+def _value(run: "RunFolder", key: str) -> Any:
+    section, name = key.split(".")
+    return run.values.get(section, {}).get(name)
 
 
 def _command(words: Sequence[str], folder: Path, resume: bool) -> list[str]:
@@ -247,6 +218,11 @@ def _waits(job: Job) -> None:
     log.info("run %d waits: other processes have the GPUs", job.number)
 
 
+def _how(code: int) -> str:
+    names = {sign.value: sign.name for sign in signal.Signals}
+    return f"it ended by exit code {code}" if code > 0 else f"it ended by signal {names.get(-code, -code)}"
+
+
 def _tail(job: Job) -> str:
     try:
         return "\n".join(job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]) + "\n"
@@ -256,10 +232,11 @@ def _tail(job: Job) -> str:
 
 def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
     from kerasnn.analysis.tables import Column, render
+    from kerasnn.tracking.folders import read_result
 
     rows = []
     for job in jobs:
-        result = _result(job)
+        result = read_result(job.folder)
         before = job in skipped
         status = str(result.get("status", "")).lower() if job.attempts else "not begun"
         if before:
@@ -279,15 +256,10 @@ def _table(jobs: Sequence[Job], skipped: Sequence[Job]) -> str:
     return render("table", rows, columns) if rows else ""
 
 
-def _result(job: Job) -> dict:
-    try:
-        return json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 def _returned(job: Job, overrides: Sequence[str]) -> JobReturn:
-    result = _result(job)
+    from kerasnn.tracking.folders import read_result
+
+    result = read_result(job.folder)
     value = (result.get("metrics") or {}).get("best/val_accuracy") if result.get("status") == "FINISHED" else None
     made = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
     made.return_value = value

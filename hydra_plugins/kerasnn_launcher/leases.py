@@ -1,4 +1,4 @@
-"""Leases of GPUs, by all sweeps of this machine: a lock for each, which the process that has the GPU holds itself.
+"""Leases of GPUs, by all sweeps that see one folder: a lock for each GPU, which the process that has it holds itself.
 
 The lock ends with that process. A launcher that is killed takes none of its runs' leases with it.
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 from kerasnn.errors import DeviceError
 from kerasnn.tracking.journal import lock
 
-FOLDER = "kerasnn-devices"
+LEASES = "KERASNN_LEASES"
+"""In the environment: the folder of all leases, such as one that containers share."""
 
 
 def lease(device: str) -> int | None:
@@ -21,23 +22,28 @@ def lease(device: str) -> int | None:
         device: its UUID.
 
     Raises:
-        DeviceError: the folder of all leases cannot be written.
+        DeviceError: the folder of all leases cannot be written, or its locks hold nobody off.
     """
     try:
-        descriptor = _open(_folder() / device.replace("/", "_"))
+        path = _folder() / device.replace("/", "_")
+        descriptor = _open(path)
     except OSError as error:
-        raise DeviceError(f"GPUs cannot be leased ({error}): let TMPDIR name a folder that can be written") from error
-    if lock(descriptor):
-        return descriptor
-    os.close(descriptor)
-    return None
+        raise DeviceError(f"GPUs cannot be leased ({error}): let {LEASES} name a folder that can be written") from error
+    if not lock(descriptor):
+        os.close(descriptor)
+        return None
+    if _lets_in(path):
+        os.close(descriptor)
+        raise DeviceError(f"GPUs cannot be leased: {path.parent} is on a disk without locks, let {LEASES} name another")
+    return descriptor
 
 
 def _folder() -> Path:
-    """Of the machine, and of all its users."""
-    folder = Path(tempfile.gettempdir()) / FOLDER
+    """What the environment names, or else one for all users of the machine, wherever their temporary files are."""
+    place = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+    folder = Path(os.environ.get(LEASES) or place / "kerasnn-devices").expanduser()
     with suppress(FileExistsError):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         folder.chmod(0o1777)
     return folder
 
@@ -47,3 +53,12 @@ def _open(path: Path) -> int:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644))
     return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _lets_in(path: Path) -> bool:
+    """Whether a file that is locked can be locked once more, as on a network's file system that knows no locks."""
+    second = _open(path)
+    try:
+        return lock(second)
+    finally:
+        os.close(second)

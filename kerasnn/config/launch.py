@@ -38,10 +38,12 @@ from kerasnn.config.compose import (
 )
 from kerasnn.config.folders import conf_dir
 from kerasnn.config.help import help_text
+from kerasnn.config.named import check_named
 from kerasnn.config.plugins import plugins
 from kerasnn.config.resume import begun_again, resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
+from kerasnn.config.sweeps import identity, placed
 from kerasnn.errors import ConfigError, DataError, TrainingError
 from kerasnn.tracking.store import RUNS, resolve_uri
 from kerasnn.training.cluster import Cluster, open_cluster
@@ -75,7 +77,8 @@ def main(arguments: list[str]) -> int:
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    return _launch(arguments, asked, words, cells, configs[0])
+    check_named(configs)
+    return _launch(arguments, asked, words, cells, configs)
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -137,7 +140,9 @@ def _cells(asked: Namespace, words: list[str]) -> list[list[str]]:
     return BasicSweeper.split_arguments([*fixed, *searched], max_batch_size=None)[0]
 
 
-def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: list[list[str]], config: RunConfig) -> int:
+def _launch(
+    arguments: list[str], asked: Namespace, words: list[str], cells: list[list[str]], configs: list[RunConfig]
+) -> int:
     flags = _flags(arguments, asked)
     overrides = [*open_overrides(words), *search_path_override(asked.config_dir)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing a traceback of its own.
@@ -146,8 +151,11 @@ def _launch(arguments: list[str], asked: Namespace, words: list[str], cells: lis
             own = compose_plain(cells[0]).hydra
             # A search draws as many cells as it likes.
             least = len(cells) if "BasicSweeper" in own.sweeper["_target_"] else 0
-            return _sweep(flags, overrides, Path(own.sweep.dir).absolute(), config.tracking, least)
-        with _place(open_cluster(config.strategy, os.environ)) as place:
+            swept = [o for o in parse_overrides(words) if o.is_sweep_override()]
+            digest = identity(configs, [o.input_line for o in swept if not o.is_discrete_sweep()])
+            with placed(own, digest, configs, whole=bool(least)) as folder:
+                return _sweep(flags, overrides, folder, configs[0].tracking, least, digest)
+        with _place(open_cluster(configs[0].strategy, os.environ)) as place:
             _hydra(flags, [*overrides, *place], _train)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error) from error
@@ -208,7 +216,9 @@ def _hydra(flags: list[str], overrides: list[str], task: Callable[[DictConfig], 
         raise raised[0]
 
 
-def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Tracking, least: int) -> int:
+def _sweep(
+    flags: list[str], overrides: list[str], folder: Path, tracking: Tracking, least: int, digest: str = ""
+) -> int:
     """Every cell, one after the other; one that fails is reported and does not stop the rest.
 
     Of `least` cells some may never begin, as with a launcher that stops at a failure.
@@ -216,7 +226,7 @@ def _sweep(flags: list[str], overrides: list[str], folder: Path, tracking: Track
     from kerasnn.tracking.sweep import open_sweep
 
     varying = [o.key_or_group for o in parse_overrides(overrides) if o.is_sweep_override()]
-    sweep = open_sweep(folder, varying, tracking)
+    sweep = open_sweep(folder, varying, tracking, digest)
     status = "FAILED"
     try:
         _hydra(flags, [*overrides, f"hydra.sweep.dir={folder}"], _train_cell)

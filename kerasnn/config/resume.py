@@ -16,15 +16,24 @@ import yaml
 
 from kerasnn.config.compose import check
 from kerasnn.config.leaves import leaves
+from kerasnn.config.named import same_data
 from kerasnn.config.schema import determining
 from kerasnn.config.strict import RunConfig
-from kerasnn.errors import ConfigError, DataError, suggestion
-from kerasnn.tracking.folders import CONFIG, RunFolder, read_folder, run_folders
+from kerasnn.errors import ConfigError, DataError
+from kerasnn.tracking.folders import (
+    CONFIG,
+    OVERRIDES,
+    RunFolder,
+    launched_with,
+    meant,
+    nearest,
+    read_folder,
+    run_folders,
+)
 from kerasnn.tracking.store import RUNS
 from kerasnn.training.cluster import open_cluster
 
 KEY, AUTO = "resume", "auto"
-LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
 
 
 def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[str] = ()) -> list[str]:
@@ -50,7 +59,7 @@ def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[
         raise ConfigError(f"resume={named} is for one run: a sweep goes on with hydra/launcher=kerasnn")
     if named == AUTO:
         config = check([*rest, *searched])
-        found = unfinished(config.digest, RUNS, taken=not _chief(config))
+        found = unfinished(config, RUNS, taken=not _chief(config))
         if found is None:
             return rest
         words = rest
@@ -67,16 +76,17 @@ def resumed(overrides: Sequence[str], several: bool = False, searched: Sequence[
     return [*words, f"{KEY}={folder}", f"hydra.run.dir={folder}"]
 
 
-def unfinished(digest: str, runs: str | Path, taken: bool = False) -> RunFolder | None:
+def unfinished(config: RunConfig, runs: str | Path, taken: bool = False) -> RunFolder | None:
     """The newest run of a config that was cut off: FAILED, KILLED, or left RUNNING by a process that is dead.
 
     Args:
-        digest: of the config.
+        config: whose digest, and whose data where they are the user's own, the run must have.
         runs: the folder to look in.
         taken: also one that a living process has, as the chief of several workers may by now.
     """
-    cut = (folder for folder in run_folders(runs) if folder.digest == digest and folder.status != "FINISHED")
-    return next((folder for folder in cut if taken or not folder.at_work), None)
+    cut = (run for run in run_folders(runs) if run.digest == config.digest and run.status != "FINISHED")
+    same = (run for run in cut if same_data(config, run.values))
+    return next((run for run in same if taken or not run.at_work), None)
 
 
 def begun_again(config: RunConfig, folder: Path) -> RunConfig:
@@ -106,14 +116,11 @@ def _find(named: str) -> RunFolder:
     if own:
         return own
     known = run_folders(RUNS)
-    ids = [run for run in known if run.run_id and run.run_id.startswith(named) and len(named) >= LEAST_PREFIX]
-    called = [run for run in known if run.name == named]
-    found = ids or [run for run in called if run.status != "FINISHED"] or called[:1]
+    found = meant(named, known, lambda run: run.status != "FINISHED")
     if not found:
-        names = {run.name for run in known} | {run.run_id for run in known if run.run_id}
-        tail = suggestion(named, names).split("known: ")[0]
+        tail = nearest(named, known)
         raise ConfigError(f"resume={named} is no run in {RUNS}: {tail}give its id, name or folder, or resume=auto")
-    if len(found) > 1:
+    if len(found) > 1 and any(run.status != "FINISHED" for run in found):
         ways = ", ".join(run.run_id or os.path.relpath(run.path) for run in found[:5])
         raise ConfigError(f"resume={named} fits {len(found)} runs that were cut off: give one of {ways}")
     return found[0]
@@ -125,14 +132,14 @@ def _label(run: RunFolder) -> str:
 
 def _began_with(run: RunFolder) -> list[str]:
     """The overrides that the run was launched with, as Hydra keeps them."""
+    words = launched_with(run.path)
     try:
-        words = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
         own = yaml.safe_load((run.path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         searched = [word for word in own["hydra"]["overrides"]["hydra"] if word.startswith("hydra.searchpath=")]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{_label(run)} does not say how it was launched (.hydra/overrides.yaml): start anew"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        words = None
+    if words is None:
+        raise DataError(f"{_label(run)} does not say how it was launched ({OVERRIDES}): start anew")
     return [*(word for word in words if _pair(word)[0] != KEY), *searched]
 
 

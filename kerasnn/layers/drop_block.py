@@ -64,9 +64,10 @@ class DropBlock2D(keras.layers.Layer):
         places = (height - block[0] + 1, width - block[1] + 1)
         # The paper's gamma: so many corners, each of which drops a block, make `rate` of the map.
         gamma = self.rate * height * width / (math.prod(block) * math.prod(places))
-        shape = (ops.shape(inputs)[0], *places, channels)
-        draws = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
-        return ops.cast(draws < gamma, "float32")
+        everywhere = ops.ones((ops.shape(inputs)[0], *places, channels), dtype="float32")
+        # Dropout is what kerasnn draws alike on any number of devices; no gamma is above 1.
+        left = keras.random.dropout(everywhere, 1 - gamma, seed=self.seed_generator)
+        return ops.cast(left > 0, "float32")
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""

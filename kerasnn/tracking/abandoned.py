@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kerasnn.tracking.folders import WORK, RunFolder, events, run_folders
-from kerasnn.tracking.journal import JOURNAL, STATE, StateFile, read_events, read_state
+from kerasnn.tracking.ending import VANISHED
+from kerasnn.tracking.folders import WORK, RunFolder, events, run_folders, starts
+from kerasnn.tracking.journal import STATE, StateFile, read_state
 from kerasnn.tracking.process import HOST, verdict
-
-LOST = "KILLED"
-"""The status of a run whose process is found dead; a sweep's launcher, which saw how it ended, says FAILED."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +64,10 @@ def tidy_store(uri: str, touch: bool = True) -> list[Left]:
 def _tidy(folder: Path, touch: bool) -> Left | None:
     from kerasnn.tracking.writer import replay
 
-    starts = [event for event, _ in read_events(folder / JOURNAL) if event["event"] == "start"]
-    if not starts:
+    begun = starts(folder)
+    if not begun:
         return None  # A training that was killed before it began; there is nothing to tell.
-    name, tags, before = starts[-1]["name"], starts[-1]["tags"], read_state(folder)
+    name, tags, before = begun[-1]["name"], begun[-1]["tags"], read_state(folder)
     run_id = before.run_id if before else None
     whose = verdict(tags)
     if whose == "alive" or _being_written(folder):  # On a disk without locks, every journal looks abandoned.
@@ -99,7 +97,7 @@ def _being_written(folder: Path) -> bool:
 def has_ended(folder: Path) -> bool:
     """Whether the run in a folder said itself how it ended."""
     last = None
-    for event, _ in read_events(folder / JOURNAL):
+    for event in events(folder):
         last = event["event"]
     return last == "finish"
 
@@ -112,8 +110,8 @@ def unsaid(runs: str | Path) -> list[RunFolder]:
 
 def _is_ours(folder: Path) -> bool:
     """Where nothing is recorded, the lock that its process left behind has to do."""
-    starts = [event for event in events(folder) if event["event"] == "start"]
-    return not starts or verdict(starts[-1]["tags"]) in ("dead", "unknown")
+    begun = starts(folder)
+    return not begun or verdict(begun[-1]["tags"]) in ("dead", "unknown")
 
 
 def _close(uri: str, run: dict, touch: bool) -> Left | None:
@@ -127,5 +125,5 @@ def _close(uri: str, run: dict, touch: bool) -> Left | None:
     if touch:
         recorder = Recorder(uri, "", Path())
         recorder.run_id = run["run_id"]
-        recorder.end(LOST, time.time_ns() // 1_000_000)
+        recorder.end(VANISHED, time.time_ns() // 1_000_000)
     return Left(run["name"], run["run_id"], None, "lost", done=touch)

@@ -3,22 +3,22 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from kerasnn.errors import DataError
+from kerasnn.errors import DataError, suggestion
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
-if TYPE_CHECKING:
-    from kerasnn.tracking.tracker import Status, Tracker
-
-RESULT, CONFIG, WORK, KILLED = "result.json", "config.yaml", "run.lock", "killed.txt"
-COPIES = ("downloads", "artifacts")
+RESULT, CONFIG, WORK = "result.json", "config.yaml", "run.lock"
+OVERRIDES = ".hydra/overrides.yaml"
+LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
+DOWNLOADS = "downloads"
+COPIES = (DOWNLOADS, "artifacts")
 """Folders below `runs` that hold what runs left, but no run."""
 
 
@@ -77,7 +77,7 @@ def held(folder: Path) -> Iterator[None]:
         DataError: another process is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = _take(folder / WORK)
+    descriptor = take(folder / WORK)
     if descriptor is None:
         raise DataError(f"another process is training in {folder}: let it end, or stop it")
     try:
@@ -87,9 +87,9 @@ def held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(path: Path) -> int | None:
-    """Opens and locks a file; None where another process has it. Who merely asks has it for an instant."""
-    for _ in range(10):
+def take(path: Path) -> int | None:
+    """Makes a file and locks it, by the descriptor that comes back; None where another process has it."""
+    for _ in range(10):  # Who merely asks has it for an instant.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if lock(descriptor) and _is_still(descriptor, path):
             return descriptor
@@ -108,14 +108,10 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def read_folder(path: Path) -> RunFolder | None:
     """The run of a folder; None where it is no run's."""
-    try:
-        file = path / RESULT
-        result, begun = json.loads(file.read_text(encoding="utf-8")), file.stat().st_mtime_ns
-        begun = min(begun, (path / CONFIG).stat().st_mtime_ns)
-    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+    result = read_result(path)
+    if not isinstance(result.get("name"), str):
         return None
-    if not isinstance(result, dict) or not isinstance(result.get("name"), str):
-        return None
+    begun = min((file.stat().st_mtime_ns for file in (path / CONFIG, path / RESULT) if file.exists()), default=0)
     state = read_state(path)
     run_id = result.get("run_id") or (state.run_id if state else None)
     return RunFolder(path.absolute(), result["name"], result.get("status", ""), result.get("digest", ""), run_id, begun)
@@ -123,47 +119,95 @@ def read_folder(path: Path) -> RunFolder | None:
 
 def run_folders(runs: str | Path) -> list[RunFolder]:
     """Every run below a folder, newest first."""
-    files = Path(runs).glob(f"**/{RESULT}")
-    paths = (file.parent for file in files if not set(COPIES) & set(file.relative_to(runs).parts))
-    found = [folder for folder in map(read_folder, paths) if folder]
+    found = [folder for file in below(runs, RESULT) if (folder := read_folder(file.parent))]
     return sorted(found, key=lambda folder: folder.begun, reverse=True)
 
 
-def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[[], "Tracker"] | None = None) -> None:
-    """Says of a run whose process can no longer do so how it ended: in its folder and, where it is recorded, in MLflow.
+def below(runs: str | Path, name: str) -> list[Path]:
+    """The files of a name that runs and sweeps left below a folder."""
+    return [file for file in Path(runs).glob(f"**/{name}") if not set(COPIES) & set(file.relative_to(runs).parts)]
 
-    A folder in which a process is at work is left to that.
+
+class Known(Protocol):
+    """What a run is called by."""
+
+    @property
+    def name(self) -> str:
+        """Not always its own alone."""
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's; None where it has none."""
+
+
+R = TypeVar("R", bound=Known)
+
+
+def meant(word: str, runs: Sequence[R], better: Callable[[R], bool]) -> list[R]:
+    """The runs that a word stands for: by id, by the beginning of one, or else by name.
 
     Args:
-        path: the run's folder.
-        name: the run's, where its folder does not say.
-        status: how it ended.
-        reason: kept as the artifact `killed.txt`, such as the end of its log.
-        begin: starts the record of a run that died before it did so itself; without, it gets none.
+        word: the user's.
+        runs: all that there are.
+        better: which are meant first, of several of one name.
     """
-    if is_held(path):
-        return
+    ids = [run for run in runs if run.run_id and run.run_id.startswith(word) and len(word) >= LEAST_PREFIX]
+    called = [run for run in runs if run.name == word]
+    return ids or [run for run in called if better(run)] or called
+
+
+def nearest(word: str, runs: Iterable[Known]) -> str:
+    """What the user may have meant by a word that stands for no run, as part of a message; empty where nothing is near.
+
+    Example:
+        >>> nearest("vgg61", runs)
+        "did you mean 'vgg16'? "
+    """
+    names = {name for run in runs for name in (run.name, run.run_id) if name}
+    return suggestion(word, names).split("known: ")[0]
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What the run in a folder said of itself; empty where it ended before it had anything to say."""
     try:
         result = json.loads((path / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # It ended before it had anything to say.
-        result = {"name": name}
-    path.mkdir(parents=True, exist_ok=True)
-    fresh = path / f"new_{RESULT}"  # Whole or not at all, whatever happens to the process.
-    fresh.write_text(json.dumps({**result, "status": status}, indent=2) + "\n", encoding="utf-8")
-    fresh.replace(path / RESULT)
-    (path / KILLED).write_text(reason, encoding="utf-8")
-    opening = next((event for event in events(path) if event.get("event") == "start"), None)
-    if opening:
-        from kerasnn.tracking.spool import SpoolTracker  # Imports NumPy, which an answer to a typo must not wait for.
+    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+        return {}
+    return result if isinstance(result, dict) else {}
 
-        tracker = SpoolTracker(path, opening["uri"], opening["artifacts"])
-    elif begin:
-        tracker = begin()
-    else:
-        return
-    tracker.artifact(path / KILLED)
-    tracker.tags({"error": reason.splitlines()[0] if reason else status})
-    tracker.finish(status)
+
+def write_result(file: Path, values: Mapping[str, Any]) -> None:
+    """Writes a result as JSON; a number that is none (NaN) becomes null."""
+    fresh = file.with_name(f"new_{file.name}")  # Whole or not at all, whatever happens to the process.
+    fresh.write_text(json.dumps(_finite(dict(values)), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    fresh.replace(file)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
+
+
+def launched_with(path: Path) -> list[str] | None:
+    """The overrides that a run was launched with, as Hydra keeps them, even of one that failed at once; None if none.
+
+    Example:
+        >>> launched_with(Path("runs/sweep/0"))
+        ['model=vgg16', 'seed=3']
+    """
+    try:
+        words = yaml.safe_load((path / OVERRIDES).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return words if isinstance(words, list) else None
+
+
+def starts(folder: Path) -> list[Mapping]:
+    """What a run told each time that it began, the first first: name, tags, store."""
+    return [event for event in events(folder) if event["event"] == "start"]
 
 
 def events(folder: Path) -> Iterator[Mapping]:

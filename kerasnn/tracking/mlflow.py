@@ -164,7 +164,9 @@ class Recorder:
             self.run_id = self._run(event)
         else:  # The training was resumed: its run goes on. A parameter keeps the value it began with, by MLflow's rule.
             self._client.update_run(self.run_id, status="RUNNING")
-            known = self._client.get_run(self.run_id).data.params
+            known = (before := self._client.get_run(self.run_id).data).params
+            if "error" in before.tags:  # How an earlier attempt ended.
+                self._client.delete_tag(self.run_id, "error")
         params = {name: value for name, value in event["params"].items() if name not in known}
         self._log([], tags, params)
 
@@ -252,8 +254,7 @@ class Recorder:
         """Puts the run's final numbers beside the model too, where MLflow's list of models shows them."""
         from mlflow.entities import Metric
 
-        histories = [self._client.get_metric_history(self.run_id, name) for name in SCORES]
-        last = [history[-1] for history in histories if history]
+        last = [history[-1] for name in SCORES if (history := self._client.get_metric_history(self.run_id, name))]
         metrics = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=self.run_id) for m in last]
         if metrics:
             self._client.log_batch(self.run_id, metrics=metrics)

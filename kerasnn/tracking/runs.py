@@ -6,12 +6,12 @@ here: a process of its own is asked, and only for what no folder has.
 """
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from os import environ
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -19,21 +19,20 @@ from typing import Any
 
 import yaml
 
-from kerasnn.errors import DataError, suggestion
+from kerasnn.errors import DataError
+from kerasnn.tracking.folders import CONFIG, DOWNLOADS, RESULT, RunFolder, meant, nearest, read_result, run_folders
 from kerasnn.tracking.store import RUNS, database_file, resolve_uri
 
-RESULT, CONFIG, BEST, TOKENIZER = "result.json", "config.yaml", "checkpoints/best.keras", "tokenizer.json"
-DOWNLOADS = "downloads"
+BEST, TOKENIZER = "checkpoints/best.keras", "tokenizer.json"
 REGISTRY, MODEL = "models:/", "model"
-LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
 FILES = (".keras", ".h5", ".hdf5")
 LIST = "python -m kerasnn compare lists them"
 
 READ_RUNS = """
 import json, sys
 from kerasnn.tracking.mlflow import read_runs
-rows = [{key: row[key] for key in ("run_id", "name", "status")} for row in read_runs(sys.argv[1])]
-print(json.dumps([row for row in rows if row["status"] == "FINISHED"]))
+rows = [row for row in read_runs(sys.argv[1]) if row["status"] == "FINISHED"]
+print(json.dumps([{key: row[key] for key in ("run_id", "name")} for row in rows]))
 """
 
 FETCH = """
@@ -48,6 +47,14 @@ for name in ("result.json", "config.yaml"):
     download_artifacts(artifact_uri=f"runs:/{run_id}/{name}", dst_path=place)
 print(package)
 """
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A run that the store has."""
+
+    run_id: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -96,35 +103,47 @@ def find(named: str, uri: str | None = None) -> Start:
     if path.is_dir() and (path / RESULT).is_file():
         return _read(path)
     if named.endswith(FILES):
-        return _read_file(path, named)
-    local = list(_local())
-    found = _pick(named, local)
-    if found:
-        return _read(Path(found["folder"]))
+        return _read_file(named)
+    local = _local()
+    if found := _one(named, meant(named, local, _kept)):
+        return _read(found.path)
     stored = _stored(resolve_uri(uri))
-    found = _pick(named, stored)
-    if not found:
-        known = {row["name"] for row in (*local, *stored)} | {row["run_id"] for row in local if row["run_id"]}
-        tail = suggestion(named, known).split("known: ")[0]
-        raise DataError(f"{named} is no run, file or folder: {tail}{LIST}")
-    return _read(_fetch(f"runs:/{found['run_id']}/{MODEL}", resolve_uri(uri)))
+    if found := _one(named, meant(named, stored, _kept)):
+        return _read(_fetch(f"runs:/{found.run_id}/{MODEL}", resolve_uri(uri)))
+    raise DataError(f"{named} is no run, file or folder: {nearest(named, [*local, *stored])}{LIST}")
 
 
-def _local() -> Iterator[dict[str, Any]]:
-    """Every run on disk: id, name, folder."""
-    for path in sorted(Path(RUNS).glob(f"**/{RESULT}")):
-        result = _json(path)
-        if isinstance(result.get("name"), str):
-            yield {"run_id": result.get("run_id"), "name": result["name"], "folder": str(path.parent)}
+def located(named: str) -> Path:
+    """A path as it is given, or below `$KERASNN_DATA` where that one exists, as data sets are found."""
+    path = Path(named).expanduser()
+    beside = Path(os.environ.get("KERASNN_DATA", "")) / path
+    return beside if not path.exists() and beside.exists() else path
 
 
-def _pick(named: str, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The one row that is meant: by id, by the beginning of one, or by name; None where there is none."""
-    ids = [row for row in rows if row["run_id"] and row["run_id"].startswith(named) and len(named) >= LEAST_PREFIX]
-    called = [row for row in rows if row["name"] == named]
-    kept = [row for row in called if "folder" not in row or (Path(row["folder"]) / BEST).is_file()]
-    found = ids or kept or called
-    ways = sorted({row["run_id"] or row["folder"] for row in found})
+def require_file(named: str) -> Path:
+    """A file as it is given, or in `$KERASNN_DATA`.
+
+    Raises:
+        DataError: it is in neither.
+    """
+    path = located(named)
+    if not path.is_file():
+        raise DataError(f"{named}: there is no such file, here or in $KERASNN_DATA")
+    return path
+
+
+def _local() -> list[RunFolder]:
+    """Every run on disk, and after them those that were fetched from the store."""
+    return [*run_folders(RUNS), *run_folders(Path(RUNS) / DOWNLOADS)]
+
+
+def _kept(run: "RunFolder | Stored") -> bool:
+    return isinstance(run, Stored) or (run.path / BEST).is_file()
+
+
+def _one(named: str, found: Sequence["RunFolder | Stored"]) -> Any:
+    """The one that is meant; None where there is none."""
+    ways = sorted({run.run_id or os.path.relpath(run.path) for run in found})
     if len(ways) > 1:
         raise DataError(
             f"{named} fits {len(ways)} runs: give the id or the folder of one, such as {', '.join(ways[:5])}; {LIST}"
@@ -134,8 +153,9 @@ def _pick(named: str, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _read(folder: Path) -> Start:
     if not (folder / BEST).is_file():
-        raise DataError(f"{folder} has no {BEST}: the run ended before its first epoch did; {LIST}")
-    result = _json(folder / RESULT)
+        place = os.path.relpath(folder)
+        raise DataError(f"{place} has no {BEST}: the run ended before its first epoch did; {LIST}")
+    result = read_result(folder)
     choice = result.get("choices", {}).get("model")
     config = _yaml(folder / CONFIG)
     facts = result.get("facts") or {}
@@ -146,25 +166,14 @@ def _read(folder: Path) -> Start:
     return Start(label, folder / BEST, choice, network, facts, tokenizer, hashes, data)
 
 
-def _read_file(path: Path, named: str) -> Start:
+def _read_file(named: str) -> Start:
     """A file; what lies in a run folder has the run's facts beside it."""
-    if not path.is_file() and not path.is_absolute() and "KERASNN_DATA" in environ:
-        path = Path(environ["KERASNN_DATA"]) / path
-    if not path.is_file():
-        raise DataError(f"{named}: there is no such file")
+    path = require_file(named)
     folder = path.absolute().parents[1]
     if path.suffix == ".keras" and (folder / RESULT).is_file() and (folder / CONFIG).is_file():
         known = _read(folder)
         return replace(known, label=f"{named} of {known.label}", model=path)
     return Start(named, path)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # A run that is just being written, or another program's file.
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _yaml(path: Path) -> dict[str, Any]:
@@ -176,25 +185,25 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 @cache
-def _stored(uri: str) -> list[dict[str, Any]]:
+def _stored(uri: str) -> list[Stored]:
     """The finished runs of the store, by a process of its own; none where there is no store."""
     file = database_file(uri)
     if file and not file.exists():
         return []
-    return json.loads(_ask(["-c", _program(READ_RUNS), uri], uri))
+    return [Stored(**row) for row in json.loads(_ask(["-c", _program(READ_RUNS), uri], uri))]
 
 
 @cache
 def _fetch(artifact: str, uri: str) -> Path:
     """A model in the store, and of the run that made it what else there is, laid out as a run folder."""
     own = artifact.removeprefix("runs:/").removeprefix(REGISTRY).removesuffix(f"/{MODEL}")
-    folder = Path(RUNS) / DOWNLOADS / own.replace("/", "-").replace("@", "-")
+    folder = Path(RUNS).absolute() / DOWNLOADS / own.replace("/", "-").replace("@", "-")
     with TemporaryDirectory() as place:
         package = Path(_ask(["-c", _program(FETCH), artifact, place], uri).splitlines()[-1])
         described, model = _yaml(package / "MLmodel"), package / "data" / "model.keras"
         if not model.is_file():
             raise DataError(f"{artifact} is no model of kerasnn's: it has no file data/model.keras; {LIST}")
-        result = _json(Path(place) / RESULT) | {"run_id": described.get("run_id")}
+        result = read_result(Path(place)) | {"run_id": described.get("run_id")}
         result["facts"] = result.get("facts") or described.get("metadata") or {}
         (folder / BEST).parent.mkdir(parents=True, exist_ok=True)
         copyfile(model, folder / BEST)
@@ -215,7 +224,7 @@ def _program(body: str) -> str:
 def _ask(arguments: list[str], uri: str) -> str:
     """What a fresh Python prints; MLflow lives and dies in there."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    settings = {**environ, **quiet, "MLFLOW_TRACKING_URI": uri}
+    settings = {**os.environ, **quiet, "MLFLOW_TRACKING_URI": uri}
     done = subprocess.run([sys.executable, *arguments], env=settings, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
+from kerasnn.tracking.folders import RESULT, launched_with, read_result
+from kerasnn.tracking.journal import JOURNAL
+from kerasnn.tracking.same_sweep import SWEEP
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.tracker import Status, Tracker
 
-SWEEP = "sweep.json"
 TABLE = "sweep.csv"
 MEANS = "sweep_means.csv"
 
@@ -82,7 +84,7 @@ class Sweep:
 
     def children(self) -> list[Child]:
         """The runs below the folder, in the order in which they were started."""
-        known = ("result.json", "tracking.jsonl", ".hydra")
+        known = (RESULT, JOURNAL, ".hydra")
         folders = [path for path in self.folder.iterdir() if any((path / name).exists() for name in known)]
         return [_read_child(path, self.varying) for path in sorted(folders, key=_by_number)]
 
@@ -134,13 +136,14 @@ class Sweep:
         self.tracker.artifact(path)
 
 
-def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOptions) -> Sweep:
-    """Starts a sweep's own run, before its first child.
+def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOptions, digest: str = "") -> Sweep:
+    """Starts a sweep's own run, before its first child; that of a sweep which began in this folder goes on.
 
     Args:
         folder: the sweep's folder; it is made.
         varying: the keys that differ between children, such as `["model", "seed"]`.
         tracking: where the record goes.
+        digest: by which the same sweep finds this folder again (`kerasnn.tracking.same_sweep`).
 
     Example:
         >>> sweep = open_sweep("runs/sweep", ["model", "seed"], config.tracking)
@@ -150,7 +153,8 @@ def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOpt
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     varying = list(dict.fromkeys(key.lstrip("+~") for key in varying))
-    (folder / SWEEP).write_text(json.dumps({"varying": varying, "experiment": tracking.experiment}, indent=2) + "\n")
+    facts = {"varying": varying, "experiment": tracking.experiment, "digest": digest}
+    (folder / SWEEP).write_text(json.dumps(facts, indent=2) + "\n")
     tracker = open_tracker(tracking.backend, tracking.uri, folder)
     name = f"sweep of {', '.join(varying) or 'one run'}"
     tags = {**environment_tags(), "kerasnn.sweep": "parent"}
@@ -184,8 +188,8 @@ def _pairs(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def _read_child(folder: Path, varying: Sequence[str]) -> Child:
-    result = _read_result(folder)
-    given = _overrides(folder)
+    result = read_result(folder)
+    given = _pairs(launched_with(folder) or [])
     varied = {key: given.get(key, "") for key in varying}
     name = result.get("name") or folder.name
     child = Child(folder, varied, " ".join(f"{key}={value}" for key, value in varied.items()) or name)
@@ -193,24 +197,6 @@ def _read_child(folder: Path, varying: Sequence[str]) -> Child:
     child.metrics = {key: value for key, value in (result.get("metrics") or {}).items() if value is not None}
     child.run_id = result.get("run_id")
     return child
-
-
-def _read_result(folder: Path) -> dict:
-    try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # It ended before it had anything to say.
-        return {}
-
-
-def _overrides(folder: Path) -> dict[str, str]:
-    """What Hydra says that the child was started with: it says so even of one that failed at once or has no record."""
-    import yaml
-
-    try:
-        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return _pairs(words) if isinstance(words, list) else {}
 
 
 def _statistics(children: list[Child]) -> dict[str, float]:

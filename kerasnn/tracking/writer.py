@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from kerasnn.tracking.ending import VANISHED
 from kerasnn.tracking.journal import JOURNAL, REFUSED, StateFile, is_abandoned, read_events, read_state
 from kerasnn.tracking.mlflow import Recorder, connect
 from kerasnn.tracking.refusal import Refused
@@ -146,8 +147,8 @@ class Delivery:
         try:
             self._recorder = self._recorder or self._open()
             self._recorder.run_id = self.state.run_id
-            self._recorder.end("KILLED", self.journal.stat().st_mtime_ns // 1_000_000)
-            self.state.status = "KILLED"
+            self._recorder.end(VANISHED, self.journal.stat().st_mtime_ns // 1_000_000)
+            self.state.status = VANISHED
             self._state.save()
         except Exception as error:
             self.failures += 1
@@ -287,7 +288,7 @@ def left_over(runs: str | Path) -> list[Path]:
 
 
 def replay(folder: Path, fallback: dict | None = None) -> bool:
-    """Brings a left-over run to MLflow, closed as KILLED where its training did not say how it ended."""
+    """Brings a left-over run to MLflow, closed as `VANISHED` where its training did not say how it ended."""
     delivery = Delivery(folder, fallback)
     try:
         delivery.advance()

@@ -6,28 +6,15 @@
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-HIDING = "CUDA_VISIBLE_DEVICES"
-QUERY = ("name", "memory.total", "driver_version", "compute_cap")
-NVIDIA_SMI = ("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader")
+from kerasnn.training.nvidia import ABSENT, VISIBLE, Card, cards
 
 # The oldest Linux driver for any release of a major version of CUDA (NVIDIA, CUDA Compatibility, "minor version").
 OLDEST_DRIVER = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
-
-
-@dataclass(frozen=True)
-class Card:
-    """One GPU as `nvidia-smi` lists it, such as `Card("NVIDIA H100", "81559 MiB", "550.54.15", "9.0")`."""
-
-    name: str
-    memory: str
-    driver: str
-    capability: str
 
 
 @dataclass(frozen=True)
@@ -61,11 +48,11 @@ def look(build: Mapping[str, object]) -> Facts:
     Args:
         build: `tf.sysconfig.get_build_info()`.
     """
-    cards, smi = _cards()
+    found, smi = cards()
     return Facts(
-        cards=cards,
+        cards=found,
         smi=smi,
-        visible=os.environ.get(HIDING),
+        visible=os.environ.get(VISIBLE),
         cuda=str(build.get("cuda_version", "?")) if build.get("is_cuda_build") else None,
         capabilities=tuple(build.get("cuda_compute_capabilities", ())),
         absent=_absent_libraries(),
@@ -124,9 +111,9 @@ def is_hidden(facts: Facts) -> bool:
 
 
 def _no_card(facts: Facts) -> str:
-    if facts.container and facts.smi == "absent":
+    if facts.container and facts.smi == ABSENT:
         return "no NVIDIA GPU reaches this container: start it with --gpus all (NVIDIA's container toolkit on the host)"
-    if facts.smi == "absent":
+    if facts.smi == ABSENT:
         return "no NVIDIA driver: nvidia-smi is not installed"
     if facts.smi:
         return f"the NVIDIA driver does not answer: nvidia-smi says: {facts.smi}"
@@ -143,7 +130,7 @@ def _hidden(facts: Facts) -> str | None:
     if first.startswith(("GPU-", "MIG-")):
         return None
     many = f"there {'is' if len(facts.cards) == 1 else 'are'} {len(facts.cards)}, numbered from 0"
-    return f"{HIDING}={facts.visible!r} hides every GPU ({many}): unset it, or name some"
+    return f"{VISIBLE}={facts.visible!r} hides every GPU ({many}): unset it, or name some"
 
 
 def _without_cuda(facts: Facts) -> str | None:
@@ -181,30 +168,6 @@ def _old_card(facts: Facts) -> str | None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", text))) or (0,)
-
-
-def _cards() -> tuple[tuple[Card, ...], str]:
-    try:
-        answer = subprocess.run(NVIDIA_SMI, capture_output=True, text=True, timeout=20, check=False)
-    except FileNotFoundError:
-        return (), "absent"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (), " ".join(str(error).split())
-    if answer.returncode:
-        said = (answer.stdout + answer.stderr).strip().splitlines() or [f"exit code {answer.returncode}"]
-        return (), said[0]
-    return read_cards(answer.stdout), ""
-
-
-def read_cards(text: str) -> tuple[Card, ...]:
-    """The cards in `nvidia-smi`'s table.
-
-    Example:
-        >>> read_cards("NVIDIA A100-SXM4-40GB, 40960 MiB, 535.104.05, 8.0")
-        (Card(name='NVIDIA A100-SXM4-40GB', memory='40960 MiB', driver='535.104.05', capability='8.0'),)
-    """
-    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
-    return tuple(Card(*row) for row in rows if len(row) == len(QUERY))
 
 
 def _absent_libraries() -> tuple[str, ...]:

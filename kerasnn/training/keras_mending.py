@@ -1,9 +1,10 @@
-"""Two faults of Keras 3 with replicas, mended while they last (keras issue 20585).
+"""Three faults of Keras 3 with replicas, mended while they last (the first two: keras issue 20585).
 
 1. Before the first step Keras builds the model from the mean of the replicas' batches. Pieces of unequal size (43 and
    42 of a batch of 85) cannot be added, and across machines a batch that lives on one of them cannot be reduced at all.
    Only shapes are wanted there: a piece of this process has them.
 2. Across machines the logs of a step are averaged over the first axis of what are single numbers, which have none.
+3. Dropout draws alike on every replica: `kerasnn.training.shared_dropout`.
 
 Each mending looks for its fault in the source of the Keras that is installed, and leaves alone what does not have it.
 """
@@ -13,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras.src import tree
-from keras.src.backend.tensorflow import trainer
+from keras.src.backend.tensorflow import random, trainer
+
+from kerasnn.training.shared_dropout import shared
 
 FIRST, LAST = (3, 5), (3, 15)
-"""The versions of Keras that were seen to have both faults, by their first two numbers."""
+"""The versions of Keras that were seen to have the first two, by their first two numbers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def mend() -> list[str]:
 
     Example:
         >>> mend()
-        ['the model is built from a mean of the batch', 'single numbers are averaged over their first axis']
+        ['the model is built from a mean of the batch', 'single numbers are averaged over their first axis', …]
     """
     present = [fault for fault in FAULTS if fault.present]
     for fault in present:
@@ -87,5 +90,12 @@ FAULTS = (
         "reduce_per_replica",
         'strategy.reduce("MEAN", v, axis=0)',
         _reduce_per_replica,
+    ),
+    Fault(
+        "dropout draws alike on every replica",
+        random,
+        "dropout",
+        "return tf.nn.experimental.stateless_dropout(",
+        shared(random.dropout),
     ),
 )

@@ -7,14 +7,12 @@ by layer, by name; nothing is written into the network before it is clear that t
 
 import json
 import logging
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -29,6 +27,7 @@ from kerasnn.layers.tied_embedding import TiedEmbedding
 from kerasnn.models.heads import is_head
 from kerasnn.tracking import runs
 from kerasnn.tracking.reload.models import load_model
+from kerasnn.tracking.runs import located
 from kerasnn.training.contract import Contract, applied, check_batch, warn_of_overlap
 from kerasnn.training.hub import load_preset, refuse_words
 from kerasnn.training.weights import (
@@ -110,13 +109,6 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
     contract = Contract.of(found.facts)
     apply, load = partial(applied, contract, found.label), partial(_load_file, found, contract)
     return Start(found.label, apply, load, contract, found)
-
-
-def located(named: str) -> Path:
-    """A path as it is given, or below `$KERASNN_DATA` where that one exists, as data sets are found."""
-    path = Path(named).expanduser()
-    beside = Path(os.environ.get("KERASNN_DATA", "")) / path
-    return beside if not path.exists() and beside.exists() else path
 
 
 def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None) -> Source:

@@ -7,7 +7,7 @@ import pytest
 from kerasnn.config import launch
 from kerasnn.config.compose import check
 from kerasnn.config.folders import groups
-from kerasnn.errors import ConfigError, DataError, TrainingError
+from kerasnn.errors import ConfigError, DataError, DeviceError, TrainingError
 from kerasnn.tracking.folders import held
 
 
@@ -133,4 +133,23 @@ def test_package_that_a_callback_needs_is_asked_for_before_any_training(tmp_path
     monkeypatch.setattr("kerasnn.config.recipe.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs the package tensorboard, which is not here: pip install tensorboard"):
         launch.main(["-m", "callbacks=default,tensorboard"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("on_error=contineu", "unknown hydra.launcher.on_error 'contineu': did you mean 'continue'"),
+        ("retries=0", "hydra.launcher.retries=0 must be 1 or more"),
+        ("processes=two", "two"),
+        ("devices=null", "hydra.launcher.devices=None must be auto, a number of GPUs, or a list"),
+        ("devices=[GPU-of-another-machine]", "GPU-of-another-machine is no GPU of this machine"),
+    ],
+)
+def test_launcher_that_cannot_do_what_it_is_asked_leaves_nothing_behind(tmp_path, monkeypatch, setting, message):
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "model=mlp", "seed=0,1", "hydra/launcher=kerasnn", f"hydra.launcher.{setting}"]
+    with pytest.raises((ConfigError, DeviceError), match=message) as raised:
+        launch.main(words)
+    assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []

@@ -55,6 +55,14 @@ def test_auto_takes_the_newest_of_this_config_that_was_cut_off(place):
     assert resumed([*same, "seed=1", "resume=auto"]) == [*same, "seed=1"]
 
 
+def test_auto_takes_no_run_on_other_data_of_the_users_own(place):
+    cats = ["model=mlp", "data=image_folder", "data.dir=cats"]
+    leave(place / "cats", "cats", "KILLED", cats)
+    assert resumed([*cats, "resume=auto"])[-1] == f'hydra.run.dir="{place / "cats"}"'
+    dogs = [*cats[:2], "data.dir=dogs"]  # Of the same digest, which does not tell where data lies.
+    assert resumed([*dogs, "resume=auto"]) == dogs
+
+
 def test_words_without_a_run_stay_as_they_are(place):
     for words in (["model=mlp"], ["model=mlp", "resume=null"]):
         assert resumed(words) == words

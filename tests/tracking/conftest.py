@@ -1,5 +1,6 @@
 """One MLflow store for the whole folder: opening a new one takes seconds."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,3 +57,15 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> object:
 @pytest.fixture(name="wait_until", scope="session")
 def _wait_until() -> Callable:
     return wait_until
+
+
+def leave(folder: Path, name: str = "mlp", **values: object) -> None:
+    """What a run that was cut off leaves in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text("trainer:\n  epochs: 3\n", encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps({"name": name, "status": "RUNNING", **values}), encoding="utf-8")
+
+
+@pytest.fixture(name="leave", scope="session")
+def _leave() -> Callable:
+    return leave

@@ -48,6 +48,13 @@ def test_find_takes_every_way_to_say_it(place, named):
     assert "vgg16 (abcdef0)" in start.label
 
 
+def test_find_knows_a_run_that_was_killed_by_the_id_that_its_record_noted(place):
+    # Its process wrote no last result, in which the id would stand.
+    folder = leave(place / "runs/day/3-mlp", "mlp", None)
+    (folder / "tracking.state").write_text(json.dumps({"run_id": "3f2a91c0", "status": "RUNNING"}))
+    assert runs.find("3f2a91c").model == folder / "checkpoints/best.keras"
+
+
 def test_find_takes_a_file_that_no_run_left(place):
     (place / "far.keras").write_bytes(b"far")
     start = runs.find("far.keras")

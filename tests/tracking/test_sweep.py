@@ -1,21 +1,16 @@
 import csv
 import json
 import math
-from dataclasses import dataclass
 
 import pytest
 from omegaconf import OmegaConf
 
+from kerasnn.config.schema import Tracking
 from kerasnn.errors import DataError
 from kerasnn.tracking.spool import open_tracker
 from kerasnn.tracking.sweep import child_name, metric_name, open_sweep
 
-
-@dataclass
-class Options:
-    backend: str = "none"
-    uri: str | None = None
-    experiment: str = "tests"
+SILENT = Tracking("none", None, "tests")
 
 
 def write_overrides(folder, overrides: list[str]) -> None:
@@ -42,14 +37,14 @@ def table(path) -> list[dict]:
 
 
 def test_child_name_says_what_varies(tmp_path):
-    open_sweep(tmp_path, ["model", "seed"], Options())
+    open_sweep(tmp_path, ["model", "seed"], SILENT)
     assert child_name(tmp_path, ["model=vgg16", "seed=3", "trainer.epochs=2"]) == "model=vgg16 seed=3"
     assert child_name(tmp_path / "elsewhere", ["model=vgg16", "+trainer.epochs=2"]) == "model=vgg16 trainer.epochs=2"
 
 
 def test_sweep_sums_up_its_children_over_seeds(tmp_path):
     """vgg16 reached 0.8 and 0.9: mean 0.85, sample standard deviation sqrt(2 · 0.05²) = 0.0707, of 2 runs."""
-    sweep = open_sweep(tmp_path, ["model", "seed"], Options())
+    sweep = open_sweep(tmp_path, ["model", "seed"], SILENT)
     cells = [("lenet5", 0, 0.7), ("lenet5", 1, 0.7), ("vgg16", 0, 0.8), ("vgg16", 1, 0.9)]
     for index, (model, seed, accuracy) in enumerate(cells):
         run_child(sweep, index, [f"model={model}", f"seed={seed}", "trainer.epochs=1"], accuracy)
@@ -71,14 +66,14 @@ def test_sweep_sums_up_its_children_over_seeds(tmp_path):
 def test_sweep_reads_values_with_commas_quotes_and_length(tmp_path):
     long = " ".join(["word"] * 40)  # YAML breaks it over several lines.
     varied = {"augment": "[geometric,colour]", "data.names": "['a, b','c']", "note": long, "seed": "'3'"}
-    sweep = open_sweep(tmp_path, list(varied), Options())
+    sweep = open_sweep(tmp_path, list(varied), SILENT)
     run_child(sweep, 0, [f"++{key}={value}" for key, value in varied.items()], 0.5)
     (child,) = sweep.children()
     assert child.varied == varied
 
 
 def test_sweep_counts_a_child_that_left_no_result_as_failed(tmp_path):
-    sweep = open_sweep(tmp_path, ["model"], Options())
+    sweep = open_sweep(tmp_path, ["model"], SILENT)
     (tmp_path / "0" / ".hydra").mkdir(parents=True)
     assert sweep.finish() == 1
     assert table(tmp_path / "sweep.csv")[0]["status"] == "FAILED"
@@ -86,7 +81,7 @@ def test_sweep_counts_a_child_that_left_no_result_as_failed(tmp_path):
 
 def test_sweep_is_a_parent_run_with_named_children(store, monkeypatch):
     monkeypatch.chdir(store.runs.parent)
-    sweep = open_sweep(store.runs / "grid", ["seed"], Options("mlflow", store.uri))
+    sweep = open_sweep(store.runs / "grid", ["seed"], Tracking("mlflow", store.uri, "tests"))
     for seed, accuracy in ((0, 0.5), (1, 0.7)):
         tracker = open_tracker("mlflow", store.uri, sweep.folder / str(seed))
         name = child_name(sweep.folder, [f"seed={seed}"])

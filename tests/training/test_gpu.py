@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from kerasnn.training import gpu
-from kerasnn.training.gpu import Card, Facts
+from kerasnn.training import gpu, nvidia
+from kerasnn.training.gpu import Facts
+from kerasnn.training.nvidia import Card
 
 H100 = Card("NVIDIA H100 80GB HBM3", "81559 MiB", "550.54.15", "9.0")
 K80 = Card("Tesla K80", "11441 MiB", "470.256.02", "3.7")
@@ -97,6 +98,14 @@ def test_look_reads_the_table_of_nvidia_smi(smi, monkeypatch):
     assert facts.cards == (H100, K80)
     assert (facts.smi, facts.visible, facts.cuda) == ("", "1", "12.5.1")
     assert facts.capabilities == ("sm_60", "compute_90")
+
+
+def test_every_reader_of_the_tool_hears_what_hinders_it(smi):
+    smi("echo 'GPU 0: NVIDIA H100 (UUID: GPU-8932f937)'")
+    assert nvidia.uuids() == ({"GPU-8932f937": "0"}, "")
+    smi("echo 'NVML: Driver/library version mismatch' >&2; exit 18")
+    assert nvidia.uuids() == ({}, "NVML: Driver/library version mismatch")
+    assert nvidia.cards() == ((), "NVML: Driver/library version mismatch")
 
 
 def test_look_keeps_what_a_failing_nvidia_smi_says(smi):

@@ -86,7 +86,8 @@ def test_validation_that_would_leave_a_replica_empty_agrees_with_one(tmp_path, m
 
 def test_eight_replicas_agree_with_one(tmp_path):
     # In a process of its own: this one has begun with four CPU devices.
-    words = [*TINY, "trainer.batch_size=48", "strategy=mirrored"]
+    dropout = "regularisation=[dropout,stochastic_depth]"
+    words = [*TINY, dropout, "trainer.batch_size=48", "strategy=mirrored"]
     own = tmp_path / "eight"
     command = [sys.executable, "-m", "kerasnn", *words, "strategy.devices=8", f"hydra.run.dir={own}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
