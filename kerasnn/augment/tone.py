@@ -174,8 +174,8 @@ def _equal_tones(counts: tf.Tensor, pixels: int) -> tf.Tensor:
 
 def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """The highest `bits` of each pixel's eight."""
-    steps = tf.gather(tf.constant(STEPS), tf.cast(bits, tf.int32))
-    return like(tf.floor(to_rows(images) * steps[:, :1]) * steps[:, 1:], images)
+    before, after = tf.split(tf.gather(tf.constant(STEPS), tf.cast(bits, tf.int32)), 2, axis=1)
+    return like(tf.floor(to_rows(images) * before) * after, images)
 
 
 def solarize(images: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
