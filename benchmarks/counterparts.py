@@ -46,11 +46,7 @@ def keras_cv() -> dict[str, list]:
     return {
         "flip_crop": [layers.RandomFlip(), layers.RandomTranslation(0.125, 0.125, fill_mode="constant")],
         "flip": [layers.RandomFlip()],
-        "translation": [layers.RandomTranslation(0.125, 0.125)],
-        "rotation": [layers.RandomRotation(15 / 360)],
-        "zoom": [layers.RandomZoom(0.2)],
-        "shear": [layers.RandomShear(0.2, 0.2)],
-        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
+        **_moves(layers),
         "colour": [layers.RandomColorJitter(**RANGE, **jitter)],
         "autocontrast": [layers.AutoContrast(**RANGE)],
         "equalize": [layers.Equalization(**RANGE)],
@@ -93,11 +89,7 @@ def core() -> dict[str, list]:
             layers.RandomTranslation(0.125, 0.125, fill_mode="constant"),
         ],
         "flip": [layers.RandomFlip("horizontal")],
-        "translation": [layers.RandomTranslation(0.125, 0.125)],
-        "rotation": [layers.RandomRotation(15 / 360)],
-        "zoom": [layers.RandomZoom(0.2)],
-        "shear": [layers.RandomShear(0.2, 0.2)],
-        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
+        **_moves(layers),
         "colour": [layers.RandomColorJitter(**RANGE, **jitter)],
         "noise": [layers.GaussianNoise(0.05)],
         "autocontrast": [layers.AutoContrast(**RANGE)],
@@ -120,6 +112,17 @@ def core() -> dict[str, list]:
         "augmix": [layers.AugMix(**RANGE, all_ops=False)],
         "mixup": [layers.MixUp(0.2)],
         "cutmix": [layers.CutMix(1.0)],
+    }
+
+
+def _moves(layers) -> dict[str, list]:
+    """Presets that move pixels: both libraries have the same names and the same arguments."""
+    return {
+        "translation": [layers.RandomTranslation(0.125, 0.125)],
+        "rotation": [layers.RandomRotation(15 / 360)],
+        "zoom": [layers.RandomZoom(0.2)],
+        "shear": [layers.RandomShear(0.2, 0.2)],
+        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
     }
 
 
