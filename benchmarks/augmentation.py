@@ -50,7 +50,7 @@ MOST_WAIT = 0.1
 
 NOTES = f"""* Every picture is changed, not some of them.
 Targets are those beside {KERAS_CV}; beside {CORE} each is 1.
-{CORE}'s RandAugment draws once for a batch, AugMix once for a turn's batches."""
+{CORE}'s RandAugment draws once for a batch, its AugMix once for a turn."""
 
 THREEFOLD = {("flip_crop", KERAS_CV), ("randaugment", KERAS_CV)}
 
