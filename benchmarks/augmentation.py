@@ -30,7 +30,7 @@ import_keras()
 import numpy as np
 import tensorflow as tf
 from comparison import KERASNN, Series, Target
-from counterparts import CORE, KERAS_CV, MIXING, OF_SOME, core, keras_cv
+from counterparts import CORE, KERAS_CV, MIXING, OF_SOME, TRACED_ANEW, core, keras_cv
 
 from kerasnn.augment.policy import Policy
 from kerasnn.config.compose import compose
@@ -50,7 +50,7 @@ MOST_WAIT = 0.1
 
 NOTES = f"""* Every picture is changed, not some of them.
 Targets are those beside {KERAS_CV}; beside {CORE} each is 1.
-{CORE}'s AugMix draws once for all batches, RandAugment once for a batch."""
+{CORE}'s RandAugment draws once for a batch, its AugMix once for a turn."""
 
 THREEFOLD = {("flip_crop", KERAS_CV), ("randaugment", KERAS_CV)}
 
@@ -120,7 +120,6 @@ def race(preset: str, libraries: dict[str, dict[str, list]], repeats: int, secon
     series |= {who: Series(section, who, absent=NONE) for who in libraries if who not in layers}
     racing = {}
     for who, runner in runners.items():
-        random.seed(0)  # Keras core's AugMix draws with it, here and never again.
         try:
             racing[who] = dataset(runner)
             rate(racing[who], 0.0)
@@ -131,6 +130,9 @@ def race(preset: str, libraries: dict[str, dict[str, list]], repeats: int, secon
             series[who].absent = f"fails: {type(error).__name__}"
     for turn in range(repeats):
         for who in list(racing)[:: -1 if turn % 2 else 1]:
+            if (preset, who) in TRACED_ANEW:
+                random.seed(turn)
+                racing[who] = dataset(runners[who])
             series[who].values.append(rate(racing[who], seconds))
     return list(series.values())
 

@@ -8,7 +8,9 @@ range that they compute in. What is not the same:
 - Keras core's GaussianNoise takes deviations up to 1 only, so it is weaker on this range, at the same cost.
 - Keras core's Equalization counts the tones of a whole batch as if it were one picture, so it is mapped over pictures.
 - Keras core draws less: RandAugment one pair of operations for a whole batch, AugMix its chains once, when it is
-  traced. keras-cv's RandAugment and AugMix draw for each picture, as the presets do.
+  traced, with Python's `random`. TRACED_ANEW has it traced with another seed for each turn, since one draw may be three
+  warps a chain, or none. keras-cv's RandAugment and AugMix draw for each picture, as the presets do.
+- Keras core's AugMix gets `all_ops=False`: the operations of the paper, as keras-cv's and the preset have them.
 """
 
 import keras
@@ -28,8 +30,10 @@ OF_SOME = {
     "cutmix": ["cutmix"],
     "fourier_mix": ["fourier_mix"],
     "channel_shuffle": ["channel_shuffle"],
-    "kerascv": ["grid_mask", "region_mix"],
+    "kerascv": ["grid_mask", "colour_swap", "region_mix", "mosaic_mix"],
 }
+
+TRACED_ANEW = {("augmix", CORE)}
 
 RANGE = {"value_range": (0, 255)}
 
@@ -42,11 +46,7 @@ def keras_cv() -> dict[str, list]:
     return {
         "flip_crop": [layers.RandomFlip(), layers.RandomTranslation(0.125, 0.125, fill_mode="constant")],
         "flip": [layers.RandomFlip()],
-        "translation": [layers.RandomTranslation(0.125, 0.125)],
-        "rotation": [layers.RandomRotation(15 / 360)],
-        "zoom": [layers.RandomZoom(0.2)],
-        "shear": [layers.RandomShear(0.2, 0.2)],
-        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
+        **_moves(layers),
         "colour": [layers.RandomColorJitter(**RANGE, **jitter)],
         "autocontrast": [layers.AutoContrast(**RANGE)],
         "equalize": [layers.Equalization(**RANGE)],
@@ -70,7 +70,12 @@ def keras_cv() -> dict[str, list]:
         "fourier_mix": [layers.FourierMix(1.0)],
         "mosaic": [layers.Mosaic()],
         "channel_shuffle": [layers.ChannelShuffle()],
-        "kerascv": [layers.GridMask((0.2, 0.5), 0.1), layers.FourierMix(1.0)],
+        "kerascv": [
+            layers.GridMask((0.2, 0.5), 0.1),
+            layers.ChannelShuffle(),
+            layers.FourierMix(1.0),
+            layers.Mosaic(),
+        ],
     }
 
 
@@ -84,11 +89,7 @@ def core() -> dict[str, list]:
             layers.RandomTranslation(0.125, 0.125, fill_mode="constant"),
         ],
         "flip": [layers.RandomFlip("horizontal")],
-        "translation": [layers.RandomTranslation(0.125, 0.125)],
-        "rotation": [layers.RandomRotation(15 / 360)],
-        "zoom": [layers.RandomZoom(0.2)],
-        "shear": [layers.RandomShear(0.2, 0.2)],
-        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
+        **_moves(layers),
         "colour": [layers.RandomColorJitter(**RANGE, **jitter)],
         "noise": [layers.GaussianNoise(0.05)],
         "autocontrast": [layers.AutoContrast(**RANGE)],
@@ -108,9 +109,20 @@ def core() -> dict[str, list]:
             layers.RandomErasing(0.5, (0.02, 0.33), 127, **RANGE),
         ],
         "randaugment": [layers.RandAugment(**RANGE, num_ops=2, factor=0.3)],
-        "augmix": [layers.AugMix(**RANGE)],
+        "augmix": [layers.AugMix(**RANGE, all_ops=False)],
         "mixup": [layers.MixUp(0.2)],
         "cutmix": [layers.CutMix(1.0)],
+    }
+
+
+def _moves(layers) -> dict[str, list]:
+    """Presets that move pixels: both libraries have the same names and the same arguments."""
+    return {
+        "translation": [layers.RandomTranslation(0.125, 0.125)],
+        "rotation": [layers.RandomRotation(15 / 360)],
+        "zoom": [layers.RandomZoom(0.2)],
+        "shear": [layers.RandomShear(0.2, 0.2)],
+        "geometric": [layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(10 / 360), layers.RandomZoom(0.1)],
     }
 
 

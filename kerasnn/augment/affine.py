@@ -6,21 +6,18 @@ multiplies the matrices of neighbouring ops and samples once, so a shifted, turn
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import tensorflow as tf
 
+from kerasnn.augment.warp import Fill, warp
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import NonNegativeFloat, PositiveFloat, Probability
-
-Fill = Literal["reflect", "nearest", "wrap", "constant"]
 
 
 class Affine:
     """An op that moves pixels by a matrix: what `Policy` may merge with its neighbours.
 
-    A subclass has a field `fill`, what lies beyond the border: `reflect` mirrors the picture, `nearest` repeats the
-    last pixel, `wrap` continues at the other side, `constant` is black.
+    A subclass has a field `fill`, what lies beyond the border.
     """
 
     fill: Fill
@@ -157,29 +154,6 @@ def shear_and_shift(across: tf.Tensor, down: tf.Tensor, right: tf.Tensor, below:
     """
     one = tf.ones_like(across)
     return _rows([one, across, -right], [down, one, -below])
-
-
-def warp(images: tf.Tensor, matrices: tf.Tensor, fill: Fill) -> tf.Tensor:
-    """Sample each picture, bilinearly, where its matrix points.
-
-    Args:
-        images: float32 `(batch, height, width, channels)` in [0, 1].
-        matrices: float32 `(batch, 3, 3)`; (x, y, 1) of the result times the matrix is (x, y, 1) of the source.
-        fill: what lies beyond the border.
-
-    Returns:
-        Images of the same shape and range.
-    """
-    sampled = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.reshape(matrices, (-1, 9))[:, :8],
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode=fill.upper(),
-    )
-    # The four bilinear weights add up to 1 only within rounding; none is below 0.
-    return tf.ensure_shape(tf.minimum(sampled, 1.0), images.shape)
 
 
 def _rows(first: list[tf.Tensor], second: list[tf.Tensor]) -> tf.Tensor:

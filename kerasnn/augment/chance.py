@@ -35,8 +35,13 @@ def beta(batch: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
     Example:
         >>> beta(tf.constant(128), 0.2, seed=tf.constant([0, 1]))
     """
-    first, second = tf.unstack(_log_gamma([2, batch], alpha, seed))
-    return tf.sigmoid(first - second)
+    # X = G / (G + H) of two draws from Gamma(alpha), so log(X / (1 - X)) = log G - log H. Each is a draw from
+    # Gamma(alpha + 1) times U^(1 / alpha), as below, and the share of two such draws, from Beta(alpha + 1, alpha + 1),
+    # is (1 + c) / 2 of Ulrich 1984: nothing to reject, and all of it from four even draws.
+    even = 1.0 - tf.random.stateless_uniform([4, batch], seed)  # of (0, 1], where log is finite
+    radius, turn, first, second = tf.unstack(even)
+    c = tf.cos(2.0 * math.pi * turn) * tf.sqrt(1.0 - radius ** (2.0 / (2.0 * alpha + 1.0)))
+    return tf.sigmoid(2.0 * tf.atanh(c) + (tf.math.log(first) - tf.math.log(second)) / alpha)
 
 
 def dirichlet(parts: int, batch: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:

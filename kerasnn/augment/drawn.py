@@ -1,7 +1,8 @@
 """RandAugment, TrivialAugment and AugMix: each picture passes through operations that were drawn for it.
 
-A picture costs only its own operations: the batch is parted by what was drawn, each part passes through its function,
-and the parts are put back in their places. The operations that move pixels are one part, warped by one matrix each.
+Where pixels move, the whole batch is warped at once, by a matrix for each picture that leaves the others as they are. A
+picture costs only its own operation of tone: the batch is parted by what was drawn, each part passes through its
+function, and the parts are put back in their places.
 """
 
 import math
@@ -12,9 +13,10 @@ from typing import Annotated, Literal
 import tensorflow as tf
 
 from kerasnn.augment import tone
-from kerasnn.augment.affine import Fill, shear_and_shift, turn, warp
+from kerasnn.augment.affine import shear_and_shift, turn
 from kerasnn.augment.chance import beta, dirichlet
 from kerasnn.augment.rows import like, to_rows
+from kerasnn.augment.warp import Fill, warp
 from kerasnn.errors import ConfigError
 from kerasnn.ranges import Positive, PositiveFloat, Range
 
@@ -88,7 +90,7 @@ TONES: dict[str, Tone] = {
 
 OPERATIONS = ("identity", *MOVES, *TONES)
 
-PART_OF = (0, *(1 for _ in MOVES), *(number for number, _ in enumerate(TONES, start=2)))  # by operation
+PART_OF = (*(0 for _ in ("identity", *MOVES)), *range(1, len(TONES) + 1))  # by operation
 
 UNCORRUPTING = (*MOVES, "auto_contrast", "equalize", "posterize", "solarize")  # AugMix's nine
 
@@ -221,25 +223,25 @@ def apply_drawn(
     Returns:
         Images of the same shape and range.
     """
+    images = warp(images, _move(drawn, strengths, signs, tf.shape(images), space), fill)
     parts = tf.gather(tf.constant(PART_OF), drawn)
-    numbers = tf.stack([tf.cast(drawn, tf.float32), strengths, signs], axis=1)
+    numbers = tf.stack([strengths, signs], axis=1)
     count = PART_OF[-1] + 1
     places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), parts, count)
-    same, moving, *toned = tf.dynamic_partition(images, parts, count)
-    _, moves, *settings = tf.dynamic_partition(numbers, parts, count)
-    moved = warp(moving, _move(*tf.unstack(moves, axis=1), tf.shape(moving), space), fill)
-    done = [
-        change(pictures, own[:, 1], own[:, 2], space)
+    done, *toned = tf.dynamic_partition(images, parts, count)
+    _, *settings = tf.dynamic_partition(numbers, parts, count)
+    changed = [
+        change(pictures, *tf.unstack(own, axis=1), space)
         for change, pictures, own in zip(TONES.values(), toned, settings, strict=True)
     ]
-    return tf.ensure_shape(tf.dynamic_stitch(places, [same, moved, *done]), images.shape)
+    return tf.ensure_shape(tf.dynamic_stitch(places, [done, *changed]), images.shape)
 
 
 def _move(drawn: tf.Tensor, strengths: tf.Tensor, signs: tf.Tensor, shape: tf.Tensor, space: Space) -> tf.Tensor:
-    """Matrices of the operations that move pixels: a rotation about the centre, or one of the other four."""
+    """Matrices of the operations that move pixels: a rotation about the centre, one of the other four, or no move."""
 
     def amount(name: str) -> tf.Tensor:
-        return tf.where(drawn == float(OPERATIONS.index(name)), signs * strengths, 0.0)
+        return tf.where(drawn == OPERATIONS.index(name), signs * strengths, 0.0)
 
     height, width = (space.share * tf.cast(shape[axis], tf.float32) + space.pixels for axis in (1, 2))
     turned = turn(math.radians(space.degrees) * amount("rotate"), shape)
@@ -249,7 +251,7 @@ def _move(drawn: tf.Tensor, strengths: tf.Tensor, signs: tf.Tensor, shape: tf.Te
         width * amount("translate_x"),
         height * amount("translate_y"),
     )
-    return turned @ slanted  # One of the two is the unit matrix.
+    return turned @ slanted  # One of the two, or both, is the unit matrix.
 
 
 def _bits(strengths: tf.Tensor, space: Space) -> tf.Tensor:

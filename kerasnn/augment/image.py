@@ -124,21 +124,26 @@ class ChannelShuffle:
 
     Args:
         probability: of shuffling, drawn for each example; one shuffle in six leaves three channels as they are.
+        grey: what becomes of pictures of a single channel: `refuse`, or `leave` them as they are, for a preset that
+            does more than this.
 
-    Shapes: `(batch, height, width, channels)` in and out, of two channels or more.
+    Shapes: `(batch, height, width, channels)` in and out.
 
     Raises:
-        ConfigError: the images have a single channel.
+        ConfigError: the images have a single channel, which is to be refused.
 
     Example:
         >>> ChannelShuffle(probability=0.5)(images, seed=tf.constant([0, 1]))
     """
 
     probability: Probability = 0.5
+    grey: Literal["refuse", "leave"] = "refuse"
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Shuffle each picture by its own draw; shape, dtype and range stay."""
         channels = images.shape[-1]
+        if channels == 1 and self.grey == "leave":
+            return images
         if channels == 1:
             shape = tuple(images.shape[1:])
             raise ConfigError(f"ChannelShuffle cannot take pictures of {shape}: one channel has nowhere to go")

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasnn.augment.chance import beta, happens, normal
+from kerasnn.augment.compiled import compiled
 from kerasnn.augment.image import windows
 from kerasnn.augment.rows import like, to_lines, to_rows
 from kerasnn.errors import ConfigError
@@ -57,9 +58,7 @@ class MixUp(Mix):
     def __call__(self, images: tf.Tensor, shares: tf.Tensor, seed: tf.Tensor) -> Batch:
         """Mix a batch; shapes, dtypes, range and sums stay."""
         own, partners = _draw(tf.shape(images)[0], self.alpha, self.probability, seed)
-        rows = to_rows(images)
-        mixed = _blend(rows, tf.gather(rows, partners), own[:, None])
-        return like(mixed, images), _mix_labels(shares, partners, own)
+        return _average(images, shares, partners, own)
 
 
 @dataclass(frozen=True)
@@ -217,6 +216,14 @@ def _draw(batch: tf.Tensor, alpha: float, probability: float, seed: tf.Tensor) -
         own = tf.where(happens(batch, probability, chance), own, 1.0)
     offset = tf.random.stateless_uniform([], shift, 1, tf.maximum(batch, 2), tf.int32)
     return own, (tf.range(batch) + offset) % batch
+
+
+@compiled
+def _average(images: tf.Tensor, shares: tf.Tensor, partners: tf.Tensor, own: tf.Tensor) -> Batch:
+    """Pictures and labels, each less of itself and more of its partner."""
+    rows = to_rows(images)
+    mixed = _blend(rows, tf.gather(rows, partners), own[:, None])
+    return like(mixed, images), _mix_labels(shares, partners, own)
 
 
 def _mix_labels(shares: tf.Tensor, partners: tf.Tensor, own: tf.Tensor) -> tf.Tensor:

@@ -8,8 +8,9 @@ from zlib import crc32
 
 import tensorflow as tf
 
-from kerasnn.augment.affine import Affine, warp
+from kerasnn.augment.affine import Affine
 from kerasnn.augment.mix import Batch, Mix
+from kerasnn.augment.warp import warp
 from kerasnn.data.bundle import Bundle
 from kerasnn.errors import ConfigError
 

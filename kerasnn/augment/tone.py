@@ -11,6 +11,7 @@ from typing import Annotated
 import tensorflow as tf
 
 from kerasnn.augment.chance import Occasional, happens
+from kerasnn.augment.compiled import compiled
 from kerasnn.augment.image import LUMA, saturate
 from kerasnn.augment.rows import like, over_lines, over_pixels, to_lines, to_rows
 from kerasnn.errors import ConfigError
@@ -134,7 +135,7 @@ class Sharpness:
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Blur or sharpen each picture by its own draw; shape and dtype stay, what leaves [0, 1] is cut off."""
         draws = tf.random.stateless_uniform([tf.shape(images)[0]], seed, -1.0, 1.0)
-        return sharpness(images, 1.0 + self.strength * draws)
+        return _whole_sharpness(images, 1.0 + self.strength * draws)
 
 
 def auto_contrast(images: tf.Tensor) -> tf.Tensor:
@@ -174,8 +175,8 @@ def _equal_tones(counts: tf.Tensor, pixels: int) -> tf.Tensor:
 
 def posterize(images: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """The highest `bits` of each pixel's eight."""
-    steps = tf.gather(tf.constant(STEPS), tf.cast(bits, tf.int32))
-    return like(tf.floor(to_rows(images) * steps[:, :1]) * steps[:, 1:], images)
+    before, after = tf.split(tf.gather(tf.constant(STEPS), tf.cast(bits, tf.int32)), 2, axis=1)
+    return like(tf.floor(to_rows(images) * before) * after, images)
 
 
 def solarize(images: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
@@ -221,6 +222,10 @@ def sharpness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     detail = (9.0 * lines[:, 1:-1, channels:-channels] - nine) * ((factors - 1.0) / 13.0)[:, None, None]
     detail = tf.pad(detail, [[0, 0], [1, 1], [channels, channels]])
     return like(tf.clip_by_value(lines + detail, 0.0, 1.0), images)
+
+
+# For batches of one size; the drawn operations sharpen parts of all sizes, and each would be compiled anew.
+_whole_sharpness = compiled(sharpness)
 
 
 def _luma(images: tf.Tensor) -> tuple[float, ...]:

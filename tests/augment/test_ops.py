@@ -243,10 +243,12 @@ def test_channel_shuffle_uses_every_order_alike():
     assert 615 < kept.sum() < 785
 
 
-def test_channel_shuffle_refuses_a_single_channel():
+def test_channel_shuffle_refuses_a_single_channel_or_leaves_it():
     with pytest.raises(ConfigError, match=r"ChannelShuffle cannot take pictures of \(20, 24, 1\)") as raised:
         ChannelShuffle()(pictures(1), tf.constant(SEED))
     assert "\n" not in str(raised.value)
+    images = pictures(1)
+    assert ChannelShuffle(grey="leave")(images, tf.constant(SEED)) is images
 
 
 def test_noise_has_its_deviation_and_no_mean():

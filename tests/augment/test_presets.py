@@ -76,6 +76,27 @@ def test_presets_compose_with_what_mixes():
     np.testing.assert_allclose(tf.reduce_sum(shares, axis=1), 1, atol=1e-5)
 
 
+def test_kerascv_has_four_ops_and_any_can_be_left_out():
+    four = compose(["augment=kerascv"]).augment
+    assert list(four) == ["grid_mask", "colour_swap", "region_mix", "mosaic_mix"]
+    for name in four:
+        assert list(compose(["augment=kerascv", f"augment.{name}=null"]).augment) == [
+            key for key in four if key != name
+        ]
+
+
+@pytest.mark.parametrize("op", ["grid_mask", "colour_swap", "region_mix", "mosaic_mix"])
+def test_each_op_of_kerascv_changes_its_share_of_the_pictures(op):
+    others = [f"augment.{name}=null" for name in ("grid_mask", "colour_swap", "region_mix", "mosaic_mix") if name != op]
+    recipe = compose(["augment=kerascv", *others]).augment[op]
+    share = recipe.arguments["probability"]
+    images = tf.random.stateless_uniform((200, 16, 16, 3), (1, 2))
+    augmented, _ = Policy({op: recipe()}, num_classes=8)(images, tf.range(200) % 8, tf.constant([3, 4]))
+    changed = (augmented.numpy() != images.numpy()).any(axis=(1, 2, 3)).mean()
+    # 200 draws: ± 0.035. One order of colours in six is the old one, and a mask may miss a small picture.
+    assert share * 5 / 6 - 0.12 < changed < share + 0.12
+
+
 @pytest.mark.parametrize("preset", ["geometric", "randaugment", "trivial"])
 def test_preset_for_digits_does_not_flip(preset):
     # A mirrored 2 is no 2.
