@@ -29,17 +29,20 @@ class Occasional:
         return like(tf.tensor_scatter_nd_update(to_rows(images), chosen[:, None], changed), images)
 
 
-def beta(batch: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
+def beta(even: tf.Tensor, alpha: float) -> tf.Tensor:
     """Draws from Beta(alpha, alpha), `(batch,)` in [0, 1]: near 0 and 1 for a small alpha, near a half for a large one.
 
+    Args:
+        even: four draws for each, uniform in [0, 1), `(4, batch)`.
+        alpha: above 0.
+
     Example:
-        >>> beta(tf.constant(128), 0.2, seed=tf.constant([0, 1]))
+        >>> beta(tf.random.stateless_uniform([4, 128], seed=[0, 1]), 0.2)
     """
     # X = G / (G + H) of two draws from Gamma(alpha), so log(X / (1 - X)) = log G - log H. Each is a draw from
     # Gamma(alpha + 1) times U^(1 / alpha), as below, and the share of two such draws, from Beta(alpha + 1, alpha + 1),
-    # is (1 + c) / 2 of Ulrich 1984: nothing to reject, and all of it from four even draws.
-    even = 1.0 - tf.random.stateless_uniform([4, batch], seed)  # of (0, 1], where log is finite
-    radius, turn, first, second = tf.unstack(even)
+    # is (1 + c) / 2 of Ulrich 1984: nothing to reject.
+    radius, turn, first, second = tf.unstack(1.0 - even)  # of (0, 1], where log is finite
     c = tf.cos(2.0 * math.pi * turn) * tf.sqrt(1.0 - radius ** (2.0 / (2.0 * alpha + 1.0)))
     return tf.sigmoid(2.0 * tf.atanh(c) + (tf.math.log(first) - tf.math.log(second)) / alpha)
 

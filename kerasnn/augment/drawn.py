@@ -191,7 +191,7 @@ class AugMix:
         depth = tf.random.stateless_uniform([self.width * batch], deep, 1, 4, tf.int32)
         for done, own in enumerate(layers):
             chains = self._lengthen(chains, done < depth, own)
-        share = beta(batch, self.alpha, blend)
+        share = beta(tf.random.stateless_uniform([4, batch], blend), self.alpha)
         weights = share * dirichlet(self.width, batch, self.alpha, weigh)  # (width, batch)
         mixed = (1.0 - share)[:, None] * to_rows(images)
         for weight, chain in zip(tf.unstack(weights), tf.split(to_rows(chains), self.width), strict=True):

@@ -57,8 +57,7 @@ class MixUp(Mix):
 
     def __call__(self, images: tf.Tensor, shares: tf.Tensor, seed: tf.Tensor) -> Batch:
         """Mix a batch; shapes, dtypes, range and sums stay."""
-        own, partners = _draw(tf.shape(images)[0], self.alpha, self.probability, seed)
-        return _average(images, shares, partners, own)
+        return _average(images, shares, _even(tf.shape(images)[0], seed), self.alpha, self.probability)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class CutMix(Mix):
         """Mix a batch; shapes, dtypes, range and sums stay."""
         shape = tf.shape(images)
         draws, place = tf.unstack(tf.random.split(seed, 2))
-        own, partners = _draw(shape[0], self.alpha, self.probability, draws)
+        own, partners = _pairs(_even(shape[0], draws), self.alpha, self.probability)
         side = tf.sqrt(1.0 - own)
         down, right = tf.unstack(tf.random.stateless_uniform([2, shape[0]], place))
         rows, columns = _stretch(down, side, shape[1]), _stretch(right, side, shape[2])
@@ -129,7 +128,7 @@ class FourierMix(Mix):
         shape = tf.shape(images)
         height, width, channels = images.shape[1:]
         draws, noise = tf.unstack(tf.random.split(seed, 2))
-        own, partners = _draw(shape[0], self.alpha, self.probability, draws)
+        own, partners = _pairs(_even(shape[0], draws), self.alpha, self.probability)
         surface = tf.reshape(self._surface(shape[0], height, width, noise), (shape[0], height * width))
         kept = tf.cast(tf.round(own * (height * width)), tf.int32)
         # The lowest of the pixels that stay; an own share of 0 keeps none.
@@ -208,19 +207,23 @@ def _side_by_side(images: tf.Tensor, four: tf.Tensor, down: tf.Tensor) -> tf.Ten
     return tf.reshape(lines, (-1, height, 2 * width, channels))
 
 
-def _draw(batch: tf.Tensor, alpha: float, probability: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each picture's own share, `(batch,)`, and the place of the other."""
-    share, chance, shift = tf.unstack(tf.random.split(seed, 3))
-    own = beta(batch, alpha, share)
-    if probability < 1:
-        own = tf.where(happens(batch, probability, chance), own, 1.0)
-    offset = tf.random.stateless_uniform([], shift, 1, tf.maximum(batch, 2), tf.int32)
+def _even(batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """All that `_pairs` needs of chance, in one draw."""
+    return tf.random.stateless_uniform([6, batch], seed)
+
+
+def _pairs(even: tf.Tensor, alpha: float, probability: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Each picture's own share, `(batch,)`, and the place of the other, from six draws for each in [0, 1)."""
+    batch = tf.shape(even)[1]
+    own = tf.where(even[4] < probability, beta(even[:4], alpha), 1.0)
+    offset = 1 + tf.cast(even[5, 0] * tf.cast(batch - 1, tf.float32), tf.int32)
     return own, (tf.range(batch) + offset) % batch
 
 
 @compiled
-def _average(images: tf.Tensor, shares: tf.Tensor, partners: tf.Tensor, own: tf.Tensor) -> Batch:
+def _average(images: tf.Tensor, shares: tf.Tensor, even: tf.Tensor, alpha: float, probability: float) -> Batch:
     """Pictures and labels, each less of itself and more of its partner."""
+    own, partners = _pairs(even, alpha, probability)
     rows = to_rows(images)
     mixed = _blend(rows, tf.gather(rows, partners), own[:, None])
     return like(mixed, images), _mix_labels(shares, partners, own)

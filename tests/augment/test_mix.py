@@ -183,7 +183,7 @@ def test_mosaic_shows_corners_of_four_pictures(height, width):
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 5.0])
 def test_beta_has_its_mean_and_deviation(alpha):
     # Of Beta(a, a): mean 1/2, variance 1 / (4 (2a + 1)); 20,000 draws settle both to a hundredth.
-    draws = beta(tf.constant(20_000), alpha, tf.constant(SEED)).numpy()
+    draws = beta(tf.random.stateless_uniform([4, 20_000], SEED), alpha).numpy()
     assert np.isfinite(draws).all()
     assert draws.mean() == pytest.approx(0.5, abs=0.015)
     assert draws.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)
@@ -194,7 +194,7 @@ def test_beta_is_distributed_as_scipy_has_it(alpha):
     # Near 1 floats are too coarse for a small alpha, so each draw is taken by its smaller share, whose distribution is
     # that of the lower half twice over. Of 20,000 draws the largest distance stays below 1.95 / sqrt(20,000) = 0.0138
     # in 999 of 1,000 seeds; this one is fixed.
-    draws = beta(tf.constant(20_000), alpha, tf.constant(SEED)).numpy()
+    draws = beta(tf.random.stateless_uniform([4, 20_000], SEED), alpha).numpy()
     assert abs((draws < 0.5).mean() - 0.5) < 0.0138
     smaller = np.minimum(draws, 1 - draws)[draws < 0.5]
     distance = stats.kstest(smaller, lambda x: 2 * stats.beta.cdf(x, alpha, alpha)).statistic
