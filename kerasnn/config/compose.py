@@ -35,7 +35,7 @@ VERSION_BASE = "1.3"
 PACKAGES = {
     ("hydra/launcher", "submitit_slurm"): "pip install 'kerasnn[slurm]'",
     ("hydra/launcher", "submitit_local"): "pip install 'kerasnn[slurm]'",
-    ("hydra/launcher", "ray"): "pip install hydra-ray-launcher",
+    ("hydra/launcher", "ray"): 'pip install "ray[default]<3"; pip install --no-deps hydra-ray-launcher',
 }
 """What brings a choice that is Hydra's and not ours."""
 

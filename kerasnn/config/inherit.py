@@ -8,8 +8,8 @@ from kerasnn.config.leaves import leaves
 from kerasnn.errors import ConfigError
 from kerasnn.tracking import runs
 
-PUBLISHED = "imagenet"
-HUB = "hub:"
+PUBLISHED, HUB = "imagenet", "hub:"
+"""Weights that are no run's: of keras.applications, and what comes before the name of a preset of KerasHub's."""
 
 QUOTES = ("'", '"')
 ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")

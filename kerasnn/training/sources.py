@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras.src.utils.naming import to_snake_case  # By which a weights file calls layers.
 
+from kerasnn.config.inherit import HUB, PUBLISHED
 from kerasnn.config.plugins import plugin_packages
 from kerasnn.data.bundle import Bundle, Source, make_bundle
 from kerasnn.data.tokenizer import Tokenizer
@@ -46,7 +47,6 @@ from kerasnn.training.weights import (
 
 log = logging.getLogger(__name__)
 
-HUB = "hub:"
 CODE = ("Lambda", "__lambda__")  # What a `.keras` file calls a function that travels inside it.
 TRUSTED = ("keras", "keras_cv", "keras_hub", "kerasnn", "builtins", "")  # Whose classes a model file may name.
 
@@ -101,9 +101,9 @@ def open_start(named: str, variant: str, uri: str | None = None) -> Start:
     if named.startswith(HUB):
         preset = _preset(named)
         return Start(named, preset.apply, lambda model, _: preset.load(model), preset.contract)
-    path = named if named == "imagenet" else str(located(named))
+    path = named if named == PUBLISHED else str(located(named))
     official = named.endswith((".h5", ".hdf5")) and not named.endswith(".weights.h5")
-    if named == "imagenet" or official:
+    if named == PUBLISHED or official:
         return Start(
             named,
             lambda bundle: as_trained(bundle, path, variant),
@@ -124,7 +124,7 @@ def with_tokenizer_of(named: str | None, source: Source, uri: str | None = None)
         source: texts, which then go by that tokenizer; other sources come back as they are.
         uri: the tracking store that runs are looked up in; None is the default one.
     """
-    if not named or named == "imagenet" or (source.encode is None and source.reread is None):
+    if not named or named == PUBLISHED or (source.encode is None and source.reread is None):
         return source
     if named.startswith(HUB):
         words = _preset(named).words
