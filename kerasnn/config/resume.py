@@ -25,11 +25,10 @@ from kerasnn.tracking.folders import (
     OVERRIDES,
     RunFolder,
     launched_with,
-    meant,
-    nearest,
     read_folder,
     run_folders,
 )
+from kerasnn.tracking.naming import meant, nearest
 from kerasnn.tracking.store import RUNS
 from kerasnn.training.cluster import open_cluster
 

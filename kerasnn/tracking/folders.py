@@ -3,20 +3,19 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import yaml
 
-from kerasnn.errors import DataError, suggestion
+from kerasnn.errors import DataError
 from kerasnn.tracking.journal import JOURNAL, lock, read_events, read_state
 
 RESULT, CONFIG, WORK = "result.json", "config.yaml", "run.lock"
 OVERRIDES = ".hydra/overrides.yaml"
-LEAST_PREFIX = 7  # As many characters of an id as `kerasnn compare` shows.
 DOWNLOADS = "downloads"
 COPIES = (DOWNLOADS, "artifacts")
 """Folders below `runs` that hold what runs left, but no run."""
@@ -126,45 +125,6 @@ def run_folders(runs: str | Path) -> list[RunFolder]:
 def below(runs: str | Path, name: str) -> list[Path]:
     """The files of a name that runs and sweeps left below a folder."""
     return [file for file in Path(runs).glob(f"**/{name}") if not set(COPIES) & set(file.relative_to(runs).parts)]
-
-
-class Known(Protocol):
-    """What a run is called by."""
-
-    @property
-    def name(self) -> str:
-        """Not always its own alone."""
-
-    @property
-    def run_id(self) -> str | None:
-        """MLflow's; None where it has none."""
-
-
-R = TypeVar("R", bound=Known)
-
-
-def meant(word: str, runs: Sequence[R], better: Callable[[R], bool]) -> list[R]:
-    """The runs that a word stands for: by id, by the beginning of one, or else by name.
-
-    Args:
-        word: the user's.
-        runs: all that there are.
-        better: which are meant first, of several of one name.
-    """
-    ids = [run for run in runs if run.run_id and run.run_id.startswith(word) and len(word) >= LEAST_PREFIX]
-    called = [run for run in runs if run.name == word]
-    return ids or [run for run in called if better(run)] or called
-
-
-def nearest(word: str, runs: Iterable[Known]) -> str:
-    """What the user may have meant by a word that stands for no run, as part of a message; empty where nothing is near.
-
-    Example:
-        >>> nearest("vgg61", runs)
-        "did you mean 'vgg16'? "
-    """
-    names = {name for run in runs for name in (run.name, run.run_id) if name}
-    return suggestion(word, names).split("known: ")[0]
 
 
 def read_result(path: Path) -> dict[str, Any]:

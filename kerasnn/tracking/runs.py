@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from kerasnn.errors import DataError
-from kerasnn.tracking.folders import CONFIG, DOWNLOADS, RESULT, RunFolder, meant, nearest, read_result, run_folders
+from kerasnn.tracking.folders import CONFIG, DOWNLOADS, RESULT, RunFolder, read_result, run_folders
+from kerasnn.tracking.naming import meant, nearest
 from kerasnn.tracking.store import RUNS, database_file, resolve_uri
 
 BEST, TOKENIZER = "checkpoints/best.keras", "tokenizer.json"

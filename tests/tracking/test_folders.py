@@ -6,7 +6,7 @@ import pytest
 
 from kerasnn.errors import DataError
 from kerasnn.tracking import folders
-from kerasnn.tracking.folders import held, is_held, meant, nearest, run_folders
+from kerasnn.tracking.folders import held, is_held, run_folders
 
 
 def test_lock_whose_file_was_removed_holds_no_folder(tmp_path, monkeypatch):
@@ -38,18 +38,3 @@ def test_folders_come_newest_first_and_copies_are_no_runs(tmp_path, leave):
     (tmp_path / "a" / "broken" / "result.json").write_text("{", encoding="utf-8")
     assert [run.name for run in run_folders(tmp_path)] == ["b/new", "a/old"]
     assert run_folders(tmp_path)[0].values == {"trainer": {"epochs": 3}}
-
-
-def test_word_stands_for_runs_by_id_then_by_name_the_better_first(tmp_path, leave):
-    for number, (name, status) in enumerate([("mlp", "FINISHED"), ("mlp", "KILLED"), ("vgg", "FINISHED")]):
-        leave(tmp_path / str(number), name, status=status, run_id=f"{number}234567890")
-    runs = run_folders(tmp_path)
-
-    def found(word):
-        return {run.path.name for run in meant(word, runs, lambda run: run.status != "FINISHED")}
-
-    assert found("0234567") == {"0"}
-    assert found("023456") == set()  # Too short to be the beginning of an id.
-    assert found("mlp") == {"1"}
-    assert found("vgg") == {"2"}  # None is better.
-    assert nearest("mpl", runs) == "did you mean 'mlp'? "
