@@ -23,7 +23,7 @@ from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.kerasnn_launcher.devices import Devices
 from hydra_plugins.kerasnn_launcher.pool import Job, Pool
-from hydra_plugins.kerasnn_launcher.settings import Settings, check, need
+from hydra_plugins.kerasnn_launcher.settings import Settings, check_settings, need
 
 if TYPE_CHECKING:
     from kerasnn.config.strict import RunConfig
@@ -60,7 +60,7 @@ class KerasnnLauncher(Launcher):
         Raises:
             KerasnnError: a setting that cannot be meant, or more GPUs than there are.
         """
-        self.devices = check(self.settings)
+        self.devices = check_settings(self.settings)
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -89,7 +89,7 @@ class KerasnnLauncher(Launcher):
 
     def _jobs(self, cells: Sequence[Sequence[str]], first: int, sweep: Path) -> tuple[list[Job], list[Job]]:
         """The runs that there are to do, and those that are done already or that another process has at work."""
-        from kerasnn.config.compose import check as check_words
+        from kerasnn.config.compose import check
         from kerasnn.tracking.folders import run_folders
         from kerasnn.tracking.store import RUNS
         from kerasnn.tracking.sweep import child_name
@@ -100,7 +100,7 @@ class KerasnnLauncher(Launcher):
         jobs, skipped = [], []
         for number, cell in enumerate(cells, start=first):
             words = [*cell, *hydra_words]
-            config = check_words(words)
+            config = check(words)
             if self.devices.are_gpus and config.strategy.kind == "auto":
                 words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)

@@ -34,7 +34,7 @@ class Settings:
     skip_finished: bool = True
 
 
-def check(settings: Settings, configs: Iterable["RunConfig"] = ()) -> Devices:
+def check_settings(settings: Settings, configs: Iterable["RunConfig"] = ()) -> Devices:
     """The devices that the settings mean.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from hydra_plugins.kerasnn_launcher.settings import TARGET, check
+from hydra_plugins.kerasnn_launcher.settings import TARGET, check_settings
 from kerasnn.config.named import own_data
 from kerasnn.config.strict import RunConfig
 from kerasnn.tracking.same_sweep import alone, digest_of, former
@@ -45,7 +45,7 @@ def placed(own: DictConfig, digest: str, configs: Sequence[RunConfig], whole: bo
     if own.launcher["_target_"] != TARGET:
         yield folder
         return
-    check(own.launcher, configs)
+    check_settings(own.launcher, configs)
     named = any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in own.overrides.hydra)
     with alone(digest):
         goes_on = whole and own.launcher.skip_finished and not named
