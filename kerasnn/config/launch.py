@@ -32,7 +32,7 @@ from kerasnn.config.named import check_named
 from kerasnn.config.resume import resumed
 from kerasnn.config.schema import Tracking, check_shares
 from kerasnn.config.strict import RunConfig
-from kerasnn.config.sweeps import identity, placed
+from kerasnn.config.sweeps import placed
 from kerasnn.config.task import train, train_cell
 from kerasnn.errors import ConfigError, DataError, TrainingError
 from kerasnn.tracking.store import RUNS, resolve_uri
@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
     if asked.cfg == "job" and not asked.package:
         print(configs[0].yaml, end="")
         return 0
-    check_named(configs)
+    if not asked.cfg:  # What is printed alone needs nothing to be there.
+        check_named(configs)
     return _launch(arguments, asked, words, cells, configs)
 
 
@@ -118,9 +119,7 @@ def _launch(
             own = compose_plain(cells[0]).hydra
             # A search draws as many cells as it likes.
             least = len(cells) if "BasicSweeper" in own.sweeper["_target_"] else 0
-            swept = [o for o in parse_overrides(words) if o.is_sweep_override()]
-            digest = identity(configs, [o.input_line for o in swept if not o.is_discrete_sweep()])
-            with placed(own, digest, configs, whole=bool(least)) as folder:
+            with placed(own, configs, whole=bool(least)) as (folder, digest):
                 return _sweep(flags, overrides, folder, configs[0].tracking, least, digest)
         with _place(open_cluster(configs[0].strategy, os.environ)) as place:
             _hydra(flags, [*overrides, *place], train)

@@ -14,7 +14,7 @@ from kerasnn.tracking.folders import below, take
 from kerasnn.tracking.store import RUNS
 
 SWEEP = "sweep.json"
-"""In a sweep's folder: which keys vary, the experiment, and the sweep's digest."""
+"""In a sweep's folder: which keys vary, the experiment, and the sweep's digest; empty where no other goes on in it."""
 
 
 def digest_of(facts: object) -> str:

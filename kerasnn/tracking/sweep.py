@@ -143,7 +143,7 @@ def open_sweep(folder: str | Path, varying: Sequence[str], tracking: TrackingOpt
         folder: the sweep's folder; it is made.
         varying: the keys that differ between children, such as `["model", "seed"]`.
         tracking: where the record goes.
-        digest: by which the same sweep finds this folder again (`kerasnn.tracking.same_sweep`).
+        digest: by which the same sweep finds this folder again (`kerasnn.tracking.same_sweep`); empty where none may.
 
     Example:
         >>> sweep = open_sweep("runs/sweep", ["model", "seed"], config.tracking)

@@ -1,5 +1,7 @@
 """What is launched: the cells of a sweep, those that an experiment sweeps by itself included."""
 
+import json
+
 import pytest
 
 from kerasnn.config import launch
@@ -52,6 +54,25 @@ def test_cell_that_an_experiment_sweeps_is_checked_before_any_is_launched(tmp_pa
     with pytest.raises(ConfigError, match="unknown regularisation 'dropuot': did you mean 'dropout'"):
         launch.main(["-m", "experiment=typo"])
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("launcher", ["basic", "kerasnn"])
+def test_sweep_tells_by_what_it_is_found_again_where_its_launcher_goes_on(tmp_path, monkeypatch, launcher):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "_hydra", lambda *_: None)
+    launch.main(["-m", "model=mlp", "seed=0,1", "tracking=none", f"hydra/launcher={launcher}"])
+    (file,) = tmp_path.glob("runs/*/*/sweep.json")
+    assert bool(json.loads(file.read_text())["digest"]) == (launcher == "kerasnn")
+
+
+def test_config_is_printed_whether_or_not_what_it_names_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["model=mlp", "data=csv", "data.dir=absent.csv", "model.weights=absent.h5"]
+    for asked in (["--cfg", "all"], ["--cfg", "job", "--package", "data"]):
+        assert launch.main([*words, *asked]) == 0
+        assert "absent.csv" in capsys.readouterr().out
+    with pytest.raises(DataError, match="absent.csv does not exist"):
+        launch.main(words)
 
 
 def test_folder_in_which_another_process_trains_is_left_as_it_is(tmp_path, monkeypatch):
