@@ -312,6 +312,9 @@ def test_run_on_other_pictures_of_the_users_own_is_not_taken_for_this_one(tmp_pa
     known = run_folders(tmp_path)
     assert launcher._before(cats, known, tmp_path / "0").path == tmp_path / "cats"
     assert launcher._before(dogs, known, tmp_path / "0") is None
+    # One that does not tell what it was trained on any more is nobody's, and stops no sweep.
+    (tmp_path / "cats" / "config.yaml").unlink()
+    assert launcher._before(cats, known, tmp_path / "0") is None
     # A published set is the same wherever it lies.
     here, there = check(["model=mlp", "data=cifar10"]), check(["model=mlp", "data=cifar10", "data.dir=/data"])
     leave(tmp_path / "cifar", here, "FINISHED")

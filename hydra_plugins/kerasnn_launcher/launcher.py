@@ -122,12 +122,12 @@ class KerasnnLauncher(Launcher):
         Of several the sweep's own, where it has begun before, or else that on as many devices, which a sweep over their
         number needs.
         """
-        from kerasnn.config.named import same_data
+        from kerasnn.config.named import same_data, value
 
         same = [run for run in known if run.digest == config.digest]
-        same = [run for run in same if _value(run, "tracking.experiment") == config.tracking.experiment]
-        same = [run for run in same if same_data(config, run.values)]
-        same.sort(key=lambda run: _value(run, "strategy.devices") != config.strategy.devices)
+        same = [run for run in same if value(run, "tracking.experiment") == config.tracking.experiment]
+        same = [run for run in same if same_data(config, run)]
+        same.sort(key=lambda run: value(run, "strategy.devices") != config.strategy.devices)
         done = [run for run in same if run.status == "FINISHED" and self.settings.skip_finished]
         open_runs = [run for run in same if run.status != "FINISHED"]
         open_runs.sort(key=lambda run: not run.at_work)
@@ -185,11 +185,6 @@ class KerasnnLauncher(Launcher):
             return str(composed.hydra.sweep.subdir)
         finally:
             HydraConfig.instance().cfg = before
-
-
-def _value(run: "RunFolder", key: str) -> Any:
-    section, name = key.split(".")
-    return run.values.get(section, {}).get(name)
 
 
 def _command(words: Sequence[str], folder: Path, resume: bool) -> list[str]:

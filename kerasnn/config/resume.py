@@ -6,6 +6,7 @@ the folder that this module leaves behind `resume=` is what `kerasnn.training.re
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from kerasnn.tracking.folders import (
     RunFolder,
     launched_with,
     read_folder,
+    read_result,
     run_folders,
 )
 from kerasnn.tracking.naming import meant, nearest
@@ -84,7 +86,7 @@ def unfinished(config: RunConfig, runs: str | Path, taken: bool = False) -> RunF
         taken: also one that a living process has, as the chief of several workers may by now.
     """
     cut = (run for run in run_folders(runs) if run.digest == config.digest and run.status != "FINISHED")
-    same = (run for run in cut if same_data(config, run.values))
+    same = (run for run in cut if same_data(config, run))
     return next((run for run in same if taken or not run.at_work), None)
 
 
@@ -93,10 +95,28 @@ def begun_again(config: RunConfig, folder: Path) -> RunConfig:
 
     Slurm does so after a preemption, by the very words of the first time.
     """
-    found = read_folder(folder)
-    if config.resume or found is None or found.status == "FINISHED" or found.digest != config.digest:
+    found = _same(config, folder)
+    if config.resume or found is None or found.status == "FINISHED":
         return config
     return replace(config, resume=str(folder), values={**config.values, KEY: str(folder)})
+
+
+def reached_before(config: RunConfig, folder: Path) -> float | None:
+    """The best validation accuracy of a sweep's run that FINISHED in its own folder; None where it did not yet.
+
+    A scheduler may begin that one once more too: Slurm does, where a whole job array is requeued.
+    """
+    found = _same(config, folder)
+    if found is None or found.status != "FINISHED":
+        return None
+    reached = (read_result(folder).get("metrics") or {}).get("best/val_accuracy")
+    return math.nan if reached is None else float(reached)
+
+
+def _same(config: RunConfig, folder: Path) -> RunFolder | None:
+    """The run of a folder, where it is of this config and on this data."""
+    found = read_folder(folder)
+    return found if found and found.digest == config.digest and same_data(config, found) else None
 
 
 def _pair(override: str) -> tuple[str, str]:

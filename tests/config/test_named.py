@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from kerasnn.config.compose import check
-from kerasnn.config.named import check_named
+from kerasnn.config.named import check_named, own_data
+from kerasnn.config.recipe import Recipe
 from kerasnn.errors import DataError
 
 START = """
@@ -66,3 +68,16 @@ def test_what_is_there_or_elsewhere_is_not_asked_for(tmp_path, monkeypatch):
         ["model.weights=hub:bert_tiny_en_uncased"],
     ]
     check_named([check(["model=mlp", *some]) for some in words])
+
+
+def test_data_of_a_plug_in_that_must_be_told_where_it_lies_are_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "acme_pets").mkdir()
+    (tmp_path / "acme_pets" / "__init__.py").write_text(
+        "def pets(dir): ...\ndef toys(dir=None): ...\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pets, toys = (
+        replace(check(["model=mlp"]), data=Recipe(f"acme_pets.{name}", {"dir": "cats"})) for name in ("pets", "toys")
+    )
+    assert (own_data(pets), own_data(toys)) == ("cats", None)
+    check_named([pets])  # Its source may look for them in other places than ours do.

@@ -1,13 +1,14 @@
 """`resume=`: which run is meant, what of it holds, and what may not be changed."""
 
 import json
+import math
 import os
 from functools import cache
 
 import pytest
 
 from kerasnn.config.compose import compose
-from kerasnn.config.resume import begun_again, resumed
+from kerasnn.config.resume import begun_again, reached_before, resumed
 from kerasnn.errors import ConfigError
 from kerasnn.tracking.folders import held
 
@@ -63,6 +64,17 @@ def test_auto_takes_no_run_on_other_data_of_the_users_own(place):
     assert resumed([*dogs, "resume=auto"]) == dogs
 
 
+def test_run_whose_config_is_gone_is_no_hindrance(place):
+    cats = ["model=mlp", "data=image_folder", "data.dir=cats"]
+    for words in (WORDS, cats):
+        leave(place / words[-1], "damaged", "KILLED", words)
+        (place / words[-1] / "config.yaml").unlink()
+        os.utime(place / words[-1] / "result.json", (2e9, 2e9))  # The newest.
+    # Where data are the user's own, nobody knows what it was trained on; a published set is the same everywhere.
+    assert resumed([*cats, "resume=auto"]) == cats
+    assert resumed([*WORDS, "resume=auto"])[-1] == f'hydra.run.dir="{place / WORDS[-1]}"'
+
+
 def test_words_without_a_run_stay_as_they_are(place):
     for words in (["model=mlp"], ["model=mlp", "resume=null"]):
         assert resumed(words) == words
@@ -103,6 +115,19 @@ def test_run_of_a_sweep_goes_on_where_a_scheduler_begins_it_once_more(place):
     config = composed(tuple(WORDS))
     again = begun_again(config, place / "killed")
     assert (again.resume, again.values["resume"], again.digest) == (*[str(place / "killed")] * 2, config.digest)
-    # What is finished, or another config's, or not there yet, begins anew.
+    # What is finished, or another config's, or not there yet, is no run to go on with.
     for start in ((config, place / "done"), (config, place / "new"), (composed(("model=mlp",)), place / "killed")):
         assert begun_again(*start) is start[0]
+    cats, dogs = (composed(("model=mlp", "data=image_folder", f"data.dir={name}")) for name in ("cats", "dogs"))
+    leave(place / "cats", "cats", "KILLED", ["model=mlp", "data=image_folder", "data.dir=cats"])
+    assert begun_again(cats, place / "cats").resume == str(place / "cats")
+    assert begun_again(dogs, place / "cats") is dogs  # Of the same digest.
+
+
+def test_run_of_a_sweep_that_a_scheduler_begins_after_its_end_keeps_what_it_reached(place):
+    config, file = composed(tuple(WORDS)), place / "done" / "result.json"
+    for metrics, reached in (({"best/val_accuracy": 0.5}, 0.5), ({"best/val_accuracy": 0}, 0), ({}, math.nan)):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "metrics": metrics}), encoding="utf-8")
+        assert reached_before(config, place / "done") == pytest.approx(reached, nan_ok=True)
+    for start in ((config, place / "killed"), (config, place / "new"), (composed(("model=mlp",)), place / "done")):
+        assert reached_before(*start) is None
