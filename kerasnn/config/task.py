@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from kerasnn.config.compose import changed_values, checked, choices
 from kerasnn.config.plugins import plugins
-from kerasnn.config.resume import begun_again
+from kerasnn.config.resume import begun_again, reached_before
 from kerasnn.config.strict import RunConfig
 from kerasnn.training.cluster import open_cluster
 from kerasnn.training.lean_import import import_keras
@@ -56,6 +56,9 @@ def _train_in(folder: Path, composed: DictConfig) -> float:
     searched = [f"hydra.searchpath=[{','.join(hydra_config.searchpath)}]"]
     config = checked(composed, choices([*hydra_config.overrides.task, *searched]))
     if hydra_config.mode is RunMode.MULTIRUN:
+        if (reached := reached_before(config, folder)) is not None:
+            log.info("%s is finished already and left as it is: %s", config.name, os.path.relpath(folder))
+            return reached
         config = begun_again(config, folder)
     recorded = params(config, searched)
     swept = hydra_config.sweep.dir if hydra_config.mode is RunMode.MULTIRUN else os.environ.get(SWEEP_FOLDER)
