@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,27 @@ def test_run_that_another_process_trains_is_not_closed_by_the_one_that_was_refus
     assert closed == ["it ended by exit code 2"]
 
 
+@pytest.mark.parametrize(
+    ("told", "status", "closed"),
+    [
+        (["start", "finish"], "FAILED", False),
+        (["start", "finish", "start", "tags"], "FAILED", True),  # It died while it imported TensorFlow.
+        (["start", "finish", "start"], "KILLED", True),
+        (["start", "metrics"], "RUNNING", True),
+        ([], "FAILED", False),  # It is not recorded.
+    ],
+)
+def test_run_that_began_once_more_and_died_is_closed_whatever_it_said_before(
+    tmp_path, monkeypatch, told, status, closed
+):
+    launcher, reasons = KerasnnLauncher([], 1, "continue", 1, True), []
+    monkeypatch.setattr(launcher, "_close", lambda job, reason: reasons.append(reason))
+    (tmp_path / "result.json").write_text(json.dumps({"name": "mine", "status": status}), encoding="utf-8")
+    (tmp_path / "tracking.jsonl").write_text("".join(json.dumps({"event": event}) + "\n" for event in told))
+    launcher._ended(Job(0, "mine", tmp_path, [], code=-signal.SIGKILL), True)
+    assert bool(reasons) == closed
+
+
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, "FAILED"), (signal.SIGTERM, "KILLED")])
 def test_run_that_never_came_to_its_training_is_recorded_on_its_behalf(tmp_path, monkeypatch, sign, status):
     tracker = MemoryTracker()
@@ -301,6 +323,39 @@ def test_sweep_goes_on_with_its_own_runs_first(tmp_path):
     known = run_folders(tmp_path)
     for own, expected in (("sweep/0", "sweep/0"), ("sweep/1", "sweep/1"), ("other/0", "alone")):
         assert launcher._before(config, known, tmp_path / own).path == tmp_path / expected
+
+
+def test_links_of_a_sweep_lead_to_the_runs_that_it_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    launcher, runs, link = KerasnnLauncher([], 1, "continue", 1, True), tmp_path / "runs", tmp_path / "runs/sweep/0"
+    launcher.devices, launcher.config = Devices(("1",), 2), OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})
+    monkeypatch.setattr(launcher, "_subdir", lambda cell, number: str(number))
+
+    def goes():
+        """Where the one cell goes, and whether it is left alone."""
+        made, skipped = launcher._jobs([["model=mlp"]], 0, link.parent)
+        (job,) = made + skipped
+        assert link.resolve() == job.folder
+        return job.folder.relative_to(runs).as_posix(), bool(skipped)
+
+    config = check(["model=mlp"])
+    leave(runs / "killed", config, "KILLED", age=3)
+    assert goes() == ("killed", False)
+    leave(runs / "second", config, "KILLED", age=2)
+    assert goes() == ("killed", False)  # Rather than the newer one, since the sweep has that already.
+    leave(runs / "done", config, "FINISHED", age=1)
+    assert goes() == ("done", True)
+    leave(runs / "done again", config, "FINISHED")
+    assert goes() == ("done", True)
+    shutil.rmtree(runs / "done")
+    assert goes() == ("done again", True)
+    for name in ("killed", "second", "done again"):
+        shutil.rmtree(runs / name)
+    assert goes() == ("sweep/0", False)
+    assert not link.is_symlink()  # So that a folder can be made there.
+    leave(runs / "other", check(["model=mlp", "seed=1"]), "KILLED")
+    link.symlink_to("../other")
+    assert goes() == ("sweep/0", False)  # And not into the run of another config.
 
 
 def test_run_on_other_pictures_of_the_users_own_is_not_taken_for_this_one(tmp_path):

@@ -108,8 +108,8 @@ class KerasnnLauncher(Launcher):
             found = self._before(config, known, own)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.
-                _link(own, found.path)
             folder = found.path if found else own
+            _link(own, folder)
             self._again[number] = _command(words, folder, resume=True)
             command = _command(words, folder, resume=bool(found))
             job = Job(number, child_name(sweep, cell) or config.name, folder, command, need(config, self.devices))
@@ -119,24 +119,27 @@ class KerasnnLauncher(Launcher):
     def _before(self, config: "RunConfig", known: Sequence["RunFolder"], own: Path) -> "RunFolder | None":
         """A run of the same config in the same experiment: one that is finished, or at work, or that was cut off.
 
-        Of several the sweep's own, where it has begun before, or else that on as many devices, which a sweep over their
-        number needs.
+        Of several the sweep's own, where it has begun before, or else the one that its folder leads to already, or that
+        on as many devices, which a sweep over their number needs.
         """
         from kerasnn.config.named import same_data, value
 
         same = [run for run in known if run.digest == config.digest]
         same = [run for run in same if value(run, "tracking.experiment") == config.tracking.experiment]
         same = [run for run in same if same_data(config, run)]
+        here = own.resolve()
         same.sort(key=lambda run: value(run, "strategy.devices") != config.strategy.devices)
+        same.sort(key=lambda run: run.path.resolve() != here)
         done = [run for run in same if run.status == "FINISHED" and self.settings.skip_finished]
         open_runs = [run for run in same if run.status != "FINISHED"]
         open_runs.sort(key=lambda run: not run.at_work)
-        mine = [run for run in (*done, *open_runs) if run.path == own]
+        # What a link leads to is not the sweep's own: where another has finished it, there is nothing to go on with.
+        mine = [] if own.is_symlink() else [run for run in (*done, *open_runs) if run.path.resolve() == here]
         return next(iter([*mine, *done, *open_runs]), None)
 
     def _ended(self, job: Job, final: bool) -> None:
         """One line; a run that died without a word, such as by the kernel's want of memory, is closed on its behalf."""
-        from kerasnn.tracking.folders import read_folder
+        from kerasnn.tracking.folders import is_held, read_folder
 
         found = read_folder(job.folder)
         if found and found.digest:
@@ -145,7 +148,7 @@ class KerasnnLauncher(Launcher):
             log.info("run %d finished on %s after %.0f s", job.number, job.device, job.seconds)
             return
         tail, how = _tail(job), _how(job.code)
-        if final and (found is None or (found.status == "RUNNING" and not found.at_work)):
+        if final and not is_held(job.folder) and not _said(job.folder):
             self._close(job, f"{how}\n\n{tail}")
         said = tail.strip().splitlines()[-1:] if job.code > 0 else []  # A signal leaves no last word.
         level, verb = (logging.INFO, "stopped") if job.stopped else (logging.ERROR, "failed")
@@ -194,10 +197,24 @@ def _command(words: Sequence[str], folder: Path, resume: bool) -> list[str]:
 
 
 def _link(place: Path, folder: Path) -> None:
-    """The sweep's folder leads to a run that began in another sweep, so that its table has it too."""
+    """The sweep's folder leads to a run that began in another sweep, so that its table has it too.
+
+    A link that led to another run before, or whose run was deleted since, goes.
+    """
+    if place.is_symlink() and (place == folder or place.resolve() != folder.resolve()):
+        place.unlink()
     if place != folder and not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(os.path.relpath(folder, place.parent), target_is_directory=True)
+
+
+def _said(folder: Path) -> bool:
+    """Whether the run in a folder said how it ended, and has not begun once more since."""
+    from kerasnn.tracking.abandoned import has_ended
+    from kerasnn.tracking.folders import read_result, starts
+
+    status = read_result(folder).get("status", "RUNNING")
+    return status != "RUNNING" and (has_ended(folder) or not starts(folder))  # Without a record, the result has to do.
 
 
 def _began(job: Job) -> None:
