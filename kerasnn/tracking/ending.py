@@ -26,6 +26,24 @@ VANISHED: "Status" = "KILLED"
 REASON = "killed.txt"
 """The artifact that tells how a process died, where somebody saw it."""
 
+BLANK = {
+    "name": "",
+    "choices": {},
+    "seed": None,
+    "status": VANISHED,
+    "metrics": {},
+    "history": {},
+    "hashes": {},
+    "facts": {},
+    "run_id": None,
+    "digest": "",
+}
+"""A result (`kerasnn.training.result`) of which nothing is known. Its digest only a run that began its training says:
+by that it can be gone on with."""
+
+NO_CHOICES = ("seed", "name", "resume", "from", "finetune")
+"""Parameters without a dot that are keys of a config, and no choices in its groups."""
+
 ASKING = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 
 
@@ -56,8 +74,8 @@ def say(path: Path, name: str, status: "Status") -> None:
     """
     state = read_state(path)
     told = {"run_id": state.run_id if state else None, **_told(events(path))}
-    told = {key: value for key, value in told.items() if value}
-    write_result(path / RESULT, {"name": name, **read_result(path), **told, "status": status})
+    told = {key: value for key, value in told.items() if value != BLANK[key]}
+    write_result(path / RESULT, {**BLANK, "name": name, **read_result(path), **told, "status": status})
 
 
 def close(path: Path, name: str, status: "Status", reason: str, begin: Callable[[], "Tracker"] | None = None) -> None:
@@ -98,8 +116,9 @@ def _told(journal: Iterable[Mapping]) -> dict[str, Any]:
         match event["event"]:
             case "start":
                 params = event["params"]
-                choices = {key: value for key, value in params.items() if key != "seed" and "." not in key}
-                result |= {"name": event["name"], "choices": choices, "seed": int(params.get("seed", 0))}
+                choices = {key: value for key, value in params.items() if key not in NO_CHOICES and "." not in key}
+                seed = int(params["seed"]) if "seed" in params else None
+                result |= {"name": event["name"], "choices": choices, "seed": seed}
             case "metrics" if event["step"] is None:
                 result["metrics"] |= event["values"]
             case "metrics":

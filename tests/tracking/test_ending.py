@@ -4,14 +4,18 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
+from kerasnn.config import schema
+from kerasnn.config.folders import groups
 from kerasnn.errors import DataError
-from kerasnn.tracking.ending import close, say, status_of
+from kerasnn.tracking.ending import BLANK, NO_CHOICES, close, say, status_of
 from kerasnn.tracking.folders import held, read_folder, read_result
 from kerasnn.tracking.journal import Journal
 from kerasnn.tracking.tracker import MemoryTracker
+from kerasnn.training.result import Result
 
 DIES = """
 import os, signal, sys
@@ -77,7 +81,15 @@ def test_run_that_died_without_a_word_is_closed_on_its_behalf(store, leave):
 
 def test_run_that_left_nothing_is_closed_in_its_folder(tmp_path):
     close(tmp_path / "0", "seed=3", "FAILED", "it ended by exit code 1\n")
-    assert json.loads((tmp_path / "0" / "result.json").read_text()) == {"name": "seed=3", "status": "FAILED"}
+    assert json.loads((tmp_path / "0" / "result.json").read_text()) == BLANK | {"name": "seed=3", "status": "FAILED"}
+
+
+def test_result_that_is_written_on_a_runs_behalf_has_what_a_result_has():
+    own = asdict(Result("", {}, 0))
+    assert set(own) == set(BLANK)
+    differ = {key for key in own if own[key] != BLANK[key]}
+    assert differ == {"seed", "status"}  # Nobody knows the one; the other is why it is written.
+    assert set(schema.defaults()) - set(groups()) == set(NO_CHOICES)
 
 
 def test_run_that_died_before_its_record_began_is_given_one(tmp_path):
@@ -100,15 +112,16 @@ def test_run_at_work_is_not_closed(tmp_path, leave):
 def test_what_the_journal_tells_is_in_the_result_whoever_closes_the_run(tmp_path, monkeypatch, leave):
     monkeypatch.setattr("kerasnn.tracking.spool.SpoolTracker", lambda *_: MemoryTracker())
     for name in ("seen", "found"):
-        leave(tmp_path / name, "mlp", digest="abc")
+        leave(tmp_path / name, "mlp", digest="abc", facts={"input": "pictures"})
         journal, store = Journal(tmp_path / name), {"uri": "-", "artifacts": "-"}
-        journal.append({"event": "start", "name": "mlp", "params": {"model": "mlp", "seed": "3"}, **store})
+        params = {"model": "mlp", "seed": "0", "trainer.epochs": "3", "from": "mine"}
+        journal.append({"event": "start", "name": "mlp", "params": params, **store})
         journal.append({"event": "metrics", "values": {"train/loss": float("nan")}, "step": 1})
         journal.close()
         (tmp_path / name / "tracking.state").write_text('{"run_id": "77"}')
     close(tmp_path / "seen", "unused", "FAILED", "it ended by exit code 1\n")
     say(tmp_path / "found", "unused", "KILLED")
-    told = {"name": "mlp", "digest": "abc", "run_id": "77"}
-    told |= {"choices": {"model": "mlp"}, "seed": 3, "history": {"train/loss": [None]}}
+    told = BLANK | {"name": "mlp", "digest": "abc", "run_id": "77", "facts": {"input": "pictures"}}
+    told |= {"choices": {"model": "mlp"}, "seed": 0, "history": {"train/loss": [None]}}
     assert read_result(tmp_path / "seen") == told | {"status": "FAILED"}
     assert read_result(tmp_path / "found") == told | {"status": "KILLED"}
