@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kerasnn import cli
+from kerasnn import __version__, cli
 
 
 def kerasnn(*arguments, cwd=None, **environment):
@@ -78,6 +78,12 @@ def test_help_fits_80_columns_and_lists_every_group():
     assert max(map(len, answer.stdout.splitlines())) <= 80
     for word in ("model", "vgg16", "data", "cifar10", "augment", "flip_crop", "trainer", "epochs=20", "-m"):
         assert word in answer.stdout
+
+
+def test_version_is_that_of_kerasnn():
+    answer = kerasnn("--version")
+    assert answer.returncode == 0
+    assert answer.stdout.startswith(f"kerasnn {__version__} (Hydra ")
 
 
 def test_cfg_job_prints_the_composed_config():

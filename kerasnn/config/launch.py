@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import kerasnn
 from kerasnn.config.compose import (
     VERSION_BASE,
     check,
@@ -41,6 +42,9 @@ from kerasnn.training.cluster import Cluster, open_cluster
 
 def main(arguments: list[str]) -> int:
     """Trains what the overrides describe; `--help`, `--cfg job` and shell completion answer without training."""
+    if "--version" in arguments:  # Hydra's own answer would name Hydra alone.
+        print(f"kerasnn {kerasnn.__version__} (Hydra {hydra.__version__})")
+        return 0
     asked = _parse(arguments)
     if asked.help:
         print(help_text())
