@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -27,7 +28,7 @@ from kerasnn.config.compose import (
     register,
     search_path_override,
 )
-from kerasnn.config.folders import conf_dir
+from kerasnn.config.folders import conf_dir, groups
 from kerasnn.config.help import help_text
 from kerasnn.config.named import check_named
 from kerasnn.config.resume import resumed
@@ -84,7 +85,8 @@ def _words(asked: Namespace) -> list[str]:
     """The overrides, and before them what an experiment sweeps by itself, by its `hydra.sweeper.params`.
 
     Written out like this, every cell is checked and named as if it had been asked for. A key that the command line
-    gives is not swept.
+    gives is not swept. Nor does a pattern such as `model=glob(vgg*)` remain one: Hydra would not look for it in the
+    folder of `--config-dir`, and a search would not take it.
     """
     words = list(asked.overrides)
     if not asked.multirun:
@@ -94,7 +96,20 @@ def _words(asked: Namespace) -> list[str]:
     own = compose_plain([*plain, *search_path_override(asked.config_dir)]).hydra.sweeper.get("params") or {}
     given = {override.key_or_group for override in parsed}
     swept = [f"{key}={values}" for key, values in own.items() if key not in given]
-    return [*swept, *words, "hydra.sweeper.params=null"] if own else words
+    written = [_written_out(override, asked.config_dir) for override in parse_overrides([*swept, *words])]
+    return [*written, "hydra.sweeper.params=null"] if own else written
+
+
+def _written_out(override: Override, further: str | None) -> str:
+    """The word of an override, in which a pattern for the choices of a group has become their names."""
+    if override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        return override.input_line
+    group = override.key_or_group
+    there = {*groups().get(group, ()), *(file.stem for file in Path(further or "", group).glob("*.yaml") if further)}
+    names = override.value().filter(sorted(there))
+    if not names:
+        raise ConfigError(f"'{override.input_line}' matches no choice of a group: name some, such as model=mlp,lenet5")
+    return f"{override.get_key_element()}=choice({','.join(names)})"
 
 
 def _cells(asked: Namespace, words: list[str]) -> list[list[str]]:

@@ -45,6 +45,19 @@ def test_experiment_without_a_sweep_is_one_run():
     assert check(alone).model.arguments["dropout"] == 0.0
 
 
+def test_pattern_stands_for_the_choices_that_there_are(tmp_path, monkeypatch):
+    (tmp_path / "more" / "model").mkdir(parents=True)
+    (tmp_path / "more" / "model" / "vgg2.yaml").write_text("_target_: kerasnn.models.mlp.mlp\n")
+    monkeypatch.chdir(tmp_path)
+    found = cells("-m", "model=glob(percep*)", "data=digits", "seed=0,1")
+    assert found == [["model=perceptron", "data=digits", "seed=0"], ["model=perceptron", "data=digits", "seed=1"]]
+    found = cells("--config-dir=more", "-m", "model=glob([vgg1*,vgg2],exclude=*_bn)")
+    assert [cell[0] for cell in found] == [f"model={name}" for name in ("vgg11", "vgg13", "vgg16", "vgg19", "vgg2")]
+    for word in ("model=glob(vg16*)", "trainer.epochs=glob(*)"):
+        with pytest.raises(ConfigError, match="matches no choice of a group: name some"):
+            launch.main(["-m", word])
+
+
 def test_cell_that_an_experiment_sweeps_is_checked_before_any_is_launched(tmp_path, monkeypatch):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "typo.yaml").write_text(
