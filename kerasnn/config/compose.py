@@ -1,6 +1,7 @@
 """From overrides to a checked `RunConfig`: Hydra composes the YAML files, and nothing after this file knows Hydra."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from kerasnn.config.strict import RunConfig, check_hydra, strict
 from kerasnn.errors import ConfigError, unknown
 
 VERSION_BASE = "1.3"
+
+REMOVABLE = re.compile(rf"({'|'.join(schema.NAMED)})\.\w+")
 
 PACKAGES = {
     ("hydra/launcher", "submitit_slurm"): "pip install 'kerasnn[slurm]'",
@@ -110,6 +113,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         >>> compose(["model=vgg16", "data=cifar10"]).model.target
         'kerasnn.models.vgg.vgg'
     """
+    _check_removed(overrides)
     composed = compose_plain(overrides)
     with _as_hydras(composed):
         return checked(composed, choices(overrides))
@@ -121,10 +125,24 @@ def check(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: anything that cannot be meant.
     """
+    _check_removed(overrides)
     composed = compose_plain(overrides)
     with _as_hydras(composed):
         quick = dict(OmegaConf.to_container(composed.hydra.runtime.choices))
         return checked(composed, choices(overrides) if doubled(_folders()) else quick)
+
+
+def _check_removed(overrides: Sequence[str]) -> None:
+    """`augment.mixup=null` takes an op away: so there must be one, or a typo would leave it in unseen."""
+    words = {word: word.lstrip("+").partition("=")[::2] for word in overrides}
+    removing = {word: key for word, (key, value) in words.items() if value == "null" and REMOVABLE.fullmatch(key)}
+    if not removing:
+        return
+    composed = compose_plain([word for word in overrides if word not in removing])
+    for key in removing.values():
+        section, name = key.split(".")
+        if name not in composed[section]:
+            raise ConfigError(unknown("key", key, [f"{section}.{known}" for known in composed[section]]))
 
 
 def compose_plain(overrides: Sequence[str]) -> DictConfig:

@@ -166,10 +166,10 @@ class ProgressLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         left = (time.perf_counter() - self._begun) / (epoch + 1 - self._first) * (self.epochs - epoch - 1)
-        average = f"  of the average {logs['val_ema_accuracy']:.4f}" if "val_ema_accuracy" in logs else ""
+        average = f", averaged {logs['val_ema_accuracy']:.4f}" if "val_ema_accuracy" in logs else ""
         log.info(
-            "epoch %d/%d  loss %.4f  accuracy %.4f  val loss %.4f  val accuracy %.4f%s  %s left",
-            epoch + 1, self.epochs, logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"],
+            "epoch %d/%d  loss %.4f, val %.4f  accuracy %.4f, val %.4f%s  %s left",
+            epoch + 1, self.epochs, logs["loss"], logs["val_loss"], logs["accuracy"], logs["val_accuracy"],
             average, _clock(left),
         )  # fmt: skip
 

@@ -120,9 +120,9 @@ def warn_of_overlap(
         return
     if contract.class_names and bundle.class_names and not {*contract.class_names} & {*bundle.class_names}:
         return  # Other people, other things: none of them was seen.
-    if contract.data == bundle.name:
+    if contract.data == bundle.name and (bundle.kind == "pictures" or contract.input_shape == bundle.input_shape):
         other = hashes["test"] != bundle.hashes["test"]
-    else:  # Words to fill in, then the same texts with their classes: what the hashes are of is never the same.
+    else:  # Words to fill in, then the same texts with their classes, or longer: what the hashes are of is another.
         other = bool(bundle.origin) and fraction != own
     if other:
         log.warning(

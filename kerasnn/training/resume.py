@@ -75,7 +75,8 @@ def read_state(path: Path) -> State | None:
             with np.load(BytesIO(archive.read(ARRAYS))) as arrays:
                 return State(**values, arrays=dict(arrays))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} does not hold a training to resume: start anew, or with from={path}") from error
+        best = path.with_name("best.keras")
+        raise DataError(f"{path} does not hold a training to resume: start anew, or with from={best}") from error
 
 
 def attach_state(path: Path, state: State) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,8 @@ def _fit(job: Job, tracker: Tracker, folder: Path, result: Result) -> Checkpoint
     validation = job.devices.share(evaluation_stream(bundle.validation, bundle, batch_size=size), size)
     average, chosen = _chosen(job, folder=folder, tracker=tracker, validation=validation, record=record)
     start = resume.open_start(job.config.resume)
+    if start:
+        log.info("%s goes on after epoch %d, by %s", job.config.name, start[1].done, os.path.relpath(start[0]))
     if start is None and job.config.pretrain:
         _pretrain(job, tracker, result)
     course = Course(record, [*average, *chosen], result, start)

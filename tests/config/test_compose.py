@@ -129,6 +129,8 @@ def test_compose_refuses_in_one_line(override, message):
         ),
         (["callbacks=csv", "callbacks.csv.folder=x"], "callbacks.csv.folder cannot be set"),
         (["callbacks=ema", "callbacks.ema.decay=1"], "callbacks.ema.decay=1 must be in 0 <= x < 1"),
+        (["augment=mixup", "augment.mixpu=null"], "unknown key 'augment.mixpu': did you mean 'augment.mixup'?"),
+        (["callbacks=csv", "callbacks.early_stopping=null"], "unknown key 'callbacks.early_stopping'"),
         (["regularisation=weight_decay"], "unknown key 'optimizer.weight_decay'"),
         (["regularisation=dropuot"], "unknown regularisation 'dropuot': did you mean 'dropout'?"),
     ],

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from kerasnn.data.bundle import Source, make_bundle
-from kerasnn.data.examples import ArrayExamples
+from kerasnn.data.examples import ArrayExamples, TokenExamples
 from kerasnn.data.masked_words import masked_words
 from kerasnn.data.sequences import sequences
 from kerasnn.data.stream import batch_at
 from kerasnn.data.synthetic import synthetic
 from kerasnn.data.text import text
+from kerasnn.data.tokenizer import Tokenizer
 from kerasnn.errors import DataError, ModelError
 from kerasnn.training.contract import Contract, applied, check_batch, fingerprint, warn_of_overlap, warn_of_size
 
@@ -106,6 +107,18 @@ def warned(caplog):
         return "run a was trained on this data too" in caplog.text
 
     return check
+
+
+def test_same_texts_at_another_length_are_divided_alike(warned):
+    def bundle(length, **options):
+        texts = np.random.default_rng(0).integers(5, 7, (40, 16)).astype("int32")[:, :length]
+        examples = TokenExamples(texts, np.arange(40, dtype=np.int32) % 2)
+        tokenizer = Tokenizer.train(["a b"], "character", 60)
+        return make_bundle(Source("text", examples, ("a", "b"), origin="here", tokenizer=tokenizer), **options)
+
+    assert not warned(bundle(8), bundle(16), fractions=(0.2, 0.2))
+    assert warned(bundle(8), bundle(16, test_fraction=0.4), fractions=(0.2, 0.4))
+    assert warned(bundle(8), bundle(8, test_fraction=0.4), fractions=(0.2, 0.4))
 
 
 def test_other_division_of_the_same_pictures_is_a_warning(warned):
