@@ -341,6 +341,7 @@ def test_links_of_a_sweep_lead_to_the_runs_that_it_takes(tmp_path, monkeypatch):
     config = check(["model=mlp"])
     leave(runs / "killed", config, "KILLED", age=3)
     assert goes() == ("killed", False)
+    assert launcher._cells == {"0": ["model=mlp"]}
     leave(runs / "second", config, "KILLED", age=2)
     assert goes() == ("killed", False)  # Rather than the newer one, since the sweep has that already.
     leave(runs / "done", config, "FINISHED", age=1)

@@ -53,6 +53,7 @@ class KerasnnLauncher(Launcher):
         self.hydra_context: HydraContext | None = None
         self._again: dict[int, list[str]] = {}
         self._words: dict[int, list[str]] = {}
+        self._cells: dict[str, Sequence[str]] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook. The task is not called: each process has its own.
@@ -65,13 +66,14 @@ class KerasnnLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Hydra's hook: returns when every run has ended, with the accuracy that a search maximises."""
-        from kerasnn.tracking.sweep import SWEEP_FOLDER
+        from kerasnn.tracking.sweep import SWEEP_FOLDER, keep_cells
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sweep = Path(self.config.hydra.sweep.dir).absolute()
         jobs, skipped = self._jobs(job_overrides, initial_job_idx, sweep)
+        keep_cells(sweep, self._cells)
         names = ", ".join(self.devices.label([name]) for name in self.devices.names)
         log.info("runs to do: %d, on %s; left alone: %d", len(jobs), names, len(skipped))
         environment = {SWEEP_FOLDER: str(sweep)}
@@ -105,6 +107,7 @@ class KerasnnLauncher(Launcher):
                 words.append("strategy.kind=GPU")  # One that TensorFlow cannot use is no reason to train on the CPU.
             own = sweep / self._subdir(list(cell), number)
             self._words[number] = words
+            self._cells[own.name] = cell
             found = self._before(config, known, own)
             if found:
                 known.remove(found)  # Of two cells that are alike, each has a run of its own.

@@ -8,13 +8,13 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
-from kerasnn.tracking.folders import RESULT, launched_with, read_result
+from kerasnn.tracking.folders import RESULT, launched_with, read_result, write_result
 from kerasnn.tracking.journal import JOURNAL
 from kerasnn.tracking.same_sweep import SWEEP
 from kerasnn.tracking.spool import open_tracker
@@ -22,6 +22,8 @@ from kerasnn.tracking.tracker import Status, Tracker
 
 TABLE = "sweep.csv"
 MEANS = "sweep_means.csv"
+CELLS = "cells.json"
+"""In the folder of a sweep that takes over runs of others: what it asked for in each of its folders."""
 
 SWEEP_FOLDER = "KERASNN_SWEEP"
 """In the environment of a process that runs one child of a sweep: the sweep's folder."""
@@ -86,7 +88,8 @@ class Sweep:
         """The runs below the folder, in the order in which they were started."""
         known = (RESULT, JOURNAL, ".hydra")
         folders = [path for path in self.folder.iterdir() if any((path / name).exists() for name in known)]
-        return [_read_child(path, self.varying) for path in sorted(folders, key=_by_number)]
+        cells = _read_cells(self.folder)
+        return [_read_child(path, self.varying, cells.get(path.name)) for path in sorted(folders, key=_by_number)]
 
     def _values(self, children: list[Child], key: str) -> str:
         return ", ".join(dict.fromkeys(child.varied.get(key, "") for child in children))
@@ -177,6 +180,17 @@ def child_name(folder: str | Path, overrides: Sequence[str]) -> str:
     return " ".join(f"{key}={given[key]}" for key in (given if varying is None else varying) if key in given)
 
 
+def keep_cells(folder: Path, cells: Mapping[str, Sequence[str]]) -> None:
+    """Writes down what a sweep asks for in each of its folders, beside what it asked for before.
+
+    Args:
+        folder: the sweep's; it is made.
+        cells: by the names of the folders below it, the overrides, such as `{"0": ["model=vgg16", "seed=3"]}`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_result(folder / CELLS, {**_read_cells(folder), **{name: list(words) for name, words in cells.items()}})
+
+
 def metric_name(text: str) -> str:
     """`text` with what MLflow does not allow in a metric's name replaced by an underscore."""
     return re.sub(r"[^\w.\- :]", "_", text)
@@ -187,9 +201,17 @@ def _pairs(overrides: Iterable[str]) -> dict[str, str]:
     return {key: value for key, sign, value in pairs if sign}
 
 
-def _read_child(folder: Path, varying: Sequence[str]) -> Child:
+def _read_cells(folder: Path) -> dict[str, list[str]]:
+    try:
+        return json.loads((folder / CELLS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # Most launchers take over nothing, and keep none.
+        return {}
+
+
+def _read_child(folder: Path, varying: Sequence[str], cell: Sequence[str] | None) -> Child:
+    """A run by what the sweep asked for: one that began elsewhere may have had that by default, and unsaid."""
     result = read_result(folder)
-    given = _pairs(launched_with(folder) or [])
+    given = _pairs((launched_with(folder) or []) if cell is None else cell)
     varied = {key: given.get(key, "") for key in varying}
     name = result.get("name") or folder.name
     child = Child(folder, varied, " ".join(f"{key}={value}" for key, value in varied.items()) or name)

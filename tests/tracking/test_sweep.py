@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from kerasnn.config.schema import Tracking
 from kerasnn.errors import DataError
 from kerasnn.tracking.spool import open_tracker
-from kerasnn.tracking.sweep import child_name, metric_name, open_sweep
+from kerasnn.tracking.sweep import child_name, keep_cells, metric_name, open_sweep
 
 SILENT = Tracking("none", None, "tests")
 
@@ -70,6 +70,18 @@ def test_sweep_reads_values_with_commas_quotes_and_length(tmp_path):
     run_child(sweep, 0, [f"++{key}={value}" for key, value in varied.items()], 0.5)
     (child,) = sweep.children()
     assert child.varied == varied
+
+
+def test_sweep_names_a_run_that_it_took_over_by_what_it_asked_for(tmp_path):
+    sweep = open_sweep(tmp_path, ["augment", "seed"], SILENT)
+    keep_cells(tmp_path, {"0": ["augment=none", "seed=0", "data=digits"]})
+    keep_cells(tmp_path, {"1": ["augment=none", "seed=5", "data=digits"]})  # As a search does, one by one.
+    run_child(sweep, 0, ["data=digits"], 0.5)  # The same by default, which another command left unsaid.
+    run_child(sweep, 1, ["augment=none", "seed=5", "data=digits"], 0.7)
+    assert sweep.finish() == 0
+    assert [row["run"] for row in table(tmp_path / "sweep.csv")] == ["augment=none seed=0", "augment=none seed=5"]
+    (row,) = table(tmp_path / "sweep_means.csv")
+    assert (row["augment"], row["test/accuracy/n"]) == ("none", "2")
 
 
 def test_sweep_counts_a_child_that_left_no_result_as_failed(tmp_path):
