@@ -129,11 +129,16 @@ def below(runs: str | Path, name: str) -> list[Path]:
 
 def read_result(path: Path) -> dict[str, Any]:
     """What the run in a folder said of itself; empty where it ended before it had anything to say."""
+    return read_json(path / RESULT)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file of facts holds; empty where it is absent, just being written, or another program's."""
     try:
-        result = json.loads((path / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # A run that is just being written, or another program's file.
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_result(file: Path, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kerasnn.errors import ConfigError
-from kerasnn.tracking.folders import below, take
+from kerasnn.tracking.folders import below, read_json, take
 from kerasnn.tracking.store import RUNS
 
 SWEEP = "sweep.json"
@@ -24,7 +24,7 @@ def digest_of(facts: object) -> str:
 
 def former(digest: str, runs: str | Path = RUNS) -> Path | None:
     """The folder of the newest sweep of a digest; None where there was none."""
-    same = [file for file in below(runs, SWEEP) if _read(file).get("digest") == digest]
+    same = [file for file in below(runs, SWEEP) if read_json(file).get("digest") == digest]
     return max(same, key=lambda file: file.stat().st_mtime_ns).parent.absolute() if same else None
 
 
@@ -51,14 +51,6 @@ def alone(digest: str, runs: str | Path = RUNS) -> Iterator[None]:
 
 
 def _who(place: Path, folder: Path | None) -> str:
-    told = _read(place)
+    told = read_json(place)
     who = f", as process {told['process']} on {told['host']} since {told['since']}" if told else ""
     return who + (f", in {os.path.relpath(folder)}" if folder else "")
-
-
-def _read(file: Path) -> dict:
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # Just being written, or another program's.
-        return {}
-    return told if isinstance(told, dict) else {}

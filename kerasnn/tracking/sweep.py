@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kerasnn.tracking.environment import environment_tags
-from kerasnn.tracking.folders import RESULT, launched_with, read_result, write_result
+from kerasnn.tracking.folders import RESULT, launched_with, read_json, read_result, write_result
 from kerasnn.tracking.journal import JOURNAL
 from kerasnn.tracking.same_sweep import SWEEP
 from kerasnn.tracking.spool import open_tracker
@@ -88,7 +88,7 @@ class Sweep:
         """The runs below the folder, in the order in which they were started."""
         known = (RESULT, JOURNAL, ".hydra")
         folders = [path for path in self.folder.iterdir() if any((path / name).exists() for name in known)]
-        cells = _read_cells(self.folder)
+        cells = read_json(self.folder / CELLS)  # Most launchers take over nothing, and keep none.
         return [_read_child(path, self.varying, cells.get(path.name)) for path in sorted(folders, key=_by_number)]
 
     def _values(self, children: list[Child], key: str) -> str:
@@ -172,10 +172,7 @@ def child_name(folder: str | Path, overrides: Sequence[str]) -> str:
         folder: the sweep's folder.
         overrides: what the child was started with, such as `["model=vgg16", "seed=3", "trainer.epochs=2"]`.
     """
-    try:
-        varying = json.loads((Path(folder) / SWEEP).read_text())["varying"]
-    except (OSError, ValueError, KeyError):  # Started by something else than `open_sweep`: all is named.
-        varying = None
+    varying = read_json(Path(folder) / SWEEP).get("varying")  # None where not `open_sweep` started it: all is named.
     given = _pairs(overrides)
     return " ".join(f"{key}={given[key]}" for key in (given if varying is None else varying) if key in given)
 
@@ -188,7 +185,7 @@ def keep_cells(folder: Path, cells: Mapping[str, Sequence[str]]) -> None:
         cells: by the names of the folders below it, the overrides, such as `{"0": ["model=vgg16", "seed=3"]}`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_result(folder / CELLS, {**_read_cells(folder), **{name: list(words) for name, words in cells.items()}})
+    write_result(folder / CELLS, {**read_json(folder / CELLS), **{name: list(words) for name, words in cells.items()}})
 
 
 def metric_name(text: str) -> str:
@@ -199,13 +196,6 @@ def metric_name(text: str) -> str:
 def _pairs(overrides: Iterable[str]) -> dict[str, str]:
     pairs = (str(word).lstrip("+~").partition("=") for word in overrides)
     return {key: value for key, sign, value in pairs if sign}
-
-
-def _read_cells(folder: Path) -> dict[str, list[str]]:
-    try:
-        return json.loads((folder / CELLS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # Most launchers take over nothing, and keep none.
-        return {}
 
 
 def _read_child(folder: Path, varying: Sequence[str], cell: Sequence[str] | None) -> Child:
